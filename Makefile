@@ -1,0 +1,42 @@
+# Every target sets up what it needs; the two that matter: `make demo` and `make test`.
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test slow lint docs bench wheel clean
+
+# torch comes first and pinned: asked for by another package, pip may take a build with gigabytes of CUDA
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/slmforge adapt healthcare --config demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m 'not slow'
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: $(READY)
+	$(BIN)/python -m infra.docs
+
+bench: $(READY)
+	$(BIN)/python -m infra.bench
+
+wheel: $(READY)
+	$(BIN)/python -m build --no-isolation --wheel
+
+clean:
+	rm -rf runs dist build

@@ -1,0 +1,59 @@
+"""The whole pipeline, top to bottom: a base model becomes a domain model, with evidence."""
+
+from tasks.align import AlignConfig, align
+from tasks.base import BaseConfig, base
+from tasks.check import CheckConfig, check
+from tasks.clean import CleanConfig, clean
+from tasks.dedup import DedupConfig, dedup
+from tasks.distill import DistillConfig, distill
+from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.ingest import IngestConfig, ingest
+from tasks.lib.flow import Job, WithBase, flow
+from tasks.pretrain import PretrainConfig, pretrain
+from tasks.quantize import QuantizeConfig, quantize
+from tasks.register import RegisterConfig, register
+from tasks.report import Page, ReportConfig, report
+from tasks.split import SplitConfig, split
+from tasks.tune import TuneConfig, tune
+
+
+class AdaptConfig(WithBase):
+    """The configuration of every stage."""
+
+    ingest: IngestConfig = IngestConfig()
+    check: CheckConfig = CheckConfig()
+    clean: CleanConfig = CleanConfig()
+    dedup: DedupConfig = DedupConfig()
+    split: SplitConfig = SplitConfig()
+    base: BaseConfig = BaseConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    tune: TuneConfig = TuneConfig()
+    align: AlignConfig = AlignConfig()
+    distill: DistillConfig = DistillConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    register: RegisterConfig = RegisterConfig()
+    report: ReportConfig = ReportConfig()
+
+
+@flow(AdaptConfig)
+def adapt(job: Job[AdaptConfig]) -> Page:
+    """Turn a base model into a domain model: data, training, compression, evaluation, registration, report."""
+    cfg = job.cfg
+    read = ingest(cfg.ingest, job.sources)
+    checked = check(cfg.check, job.domain.expectations, read)
+    tidy = clean(cfg.clean, read, checked)
+    unique = dedup(cfg.dedup, tidy)
+    data = split(cfg.split, unique)
+
+    start = base(cfg.base, job.base)
+    pretrained = pretrain(cfg.pretrain, start, data)
+    tuned = tune(cfg.tune, pretrained, data)
+    aligned = align(cfg.align, tuned, data)
+    student = distill(cfg.distill, aligned, data)
+    small = quantize(cfg.quantize, student)
+
+    models = (start, pretrained, tuned, aligned, student, small)
+    scores = tuple(evaluate(cfg.evaluate, job.domain.suite, data, model) for model in models)
+    version = register(cfg.register, job.domain.duties, small, scores, data)
+    return report(cfg.report, job.domain.duties, models, scores, version)

@@ -1,0 +1,170 @@
+"""`slmforge …`: the command line; every command imports what it needs when it runs."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from tasks.lib.environment import quiet
+from tasks.lib.errors import SlmforgeError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXIT_CODES = """\b
+Exit codes: 0 done · 1 a fault in slmforge · 2 a setting or a command is wrong ·
+3 the data are wrong · 4 a stage or a server failed · 5 a plan has a blocker"""
+BLOCKED = 5
+
+
+class Commands(click.Group):
+    """Turns errors that a person can act on into a message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except SlmforgeError as error:
+            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+
+
+def ordered(command: Any) -> Any:
+    """The options by which every flow is ordered."""
+    for decorate in (
+        click.argument("settings", nargs=-1, metavar="[KEY.SUB=VALUE]..."),
+        click.option("--config", metavar="FILE", help="A YAML file, or the name of one below configs/."),
+        click.option("--edition", type=click.Choice(["starter", "full"]), help="Which datasets [starter; full with --mirror]."),
+        click.option("--mirror", metavar="DIR", envvar="SLMFORGE_MIRROR", help="A folder that holds published files, found by sha256."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES)
+@click.version_option(package_name="slmforge")
+def main() -> None:
+    """Turn a general small language model into a domain model, again and again, with evidence."""
+    quiet()
+
+
+@main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Make a domain folder NAME to fill in."""
+    from flows import commands
+
+    commands.new(name)
+
+
+@main.command()
+@click.argument("name")
+@ordered
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def check(name: str, as_json: bool, **order: Any) -> None:
+    """Read, judge, clean and split the data of domain NAME; show what became of every row."""
+    from flows import commands
+
+    commands.check(commands.order(name, **order), as_json)
+
+
+@main.command()
+@click.argument("name")
+@ordered
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def plan(name: str, as_json: bool, **order: Any) -> None:
+    """Show every stage as cached or to run, with the reason, and every blocker."""
+    from flows import commands
+
+    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), as_json) else 0)
+
+
+@main.command()
+@click.argument("name")
+@ordered
+def adapt(name: str, **order: Any) -> None:
+    """Adapt a model to domain NAME: the whole pipeline; what is cached is not done again."""
+    from flows import commands
+
+    commands.adapt(commands.order(name, **order))
+
+
+@main.command()
+@click.argument("name")
+@ordered
+@click.option("--model", metavar="FOLDER|STAGE/ID", help="The model to score [the base of the configuration].")
+def evaluate(name: str, model: str | None, **order: Any) -> None:
+    """Score any model on the suite of domain NAME."""
+    from flows import commands
+
+    commands.evaluate(commands.order(name, **order), model)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("stage", required=False)
+@ordered
+def show(name: str, stage: str | None, **order: Any) -> None:
+    """Show the resolved configuration of domain NAME, or the record of the last STAGE."""
+    from flows import commands
+
+    if stage is not None and "=" in stage:  # a setting, not a stage
+        order["settings"] = (stage, *order["settings"])
+        stage = None
+    commands.show(commands.order(name, **order), stage)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("stage")
+@ordered
+def why(name: str, stage: str, **order: Any) -> None:
+    """Say why STAGE of domain NAME is cached or will run: the field that changed."""
+    from flows import commands
+
+    commands.why(commands.order(name, **order), stage)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def runs(name: str | None, as_json: bool) -> None:
+    """List flow runs, deliver what waits for MLflow, and close runs that were killed."""
+    from flows import commands
+
+    commands.runs(name, as_json)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Start, print the addresses, check that they answer, and stop.")
+def ui(once: bool) -> None:
+    """Start MLflow's and Prefect's screens and print their addresses."""
+    from flows import serve
+
+    serve.ui(once)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--config", metavar="FILE", help="A YAML file, or the name of one below configs/.")
+@click.option("--edition", type=click.Choice(["starter", "full"]), help="Which datasets.")
+@click.option("--mirror", metavar="DIR", envvar="SLMFORGE_MIRROR", help="A folder that holds published files.")
+@click.option("--cron", metavar="CRON", help="Instead of the card's schedule.")
+def deploy(names: tuple[str, ...], **options: Any) -> None:
+    """Register the scheduled retraining of domains NAMES (all that have a schedule) with Prefect."""
+    from flows import serve
+
+    serve.deploy(names, **options)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["domain", "config", "expectations"]))
+def schema(what: str) -> None:
+    """Print a JSON Schema, so that editors complete and check the YAML."""
+    from flows import commands
+
+    click.echo(json.dumps(commands.schema(what), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What the commands do; `flows.cli` parses, this acts."""
+
+import json
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tasks.lib import history, places, store
+from tasks.lib.errors import ConfigError
+from tasks.lib.flow import Order
+
+
+def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
+    """An order from the command line's words."""
+    return Order(domain, config, tuple(settings), edition, mirror)
+
+
+def check(asked: Order, as_json: bool) -> None:
+    """Prepare the data and show the ledger; nothing is trained."""
+    from flows import screen
+    from flows.prepare import prepare
+    from tasks.lib import session
+    from tasks.lib.execute import Direct
+
+    with session.open_session(prepare, asked, {}, deliver=False) as (job, current):
+        if not as_json:
+            current.listener = screen.story
+        data = prepare.under(Direct(current), job)
+    datasets = [
+        {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
+         "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
+        for line in data.ledger
+    ]  # fmt: skip
+    if as_json:
+        verdicts = [event.artifact.verdicts for event in current.events if hasattr(event.artifact, "verdicts")]  # type: ignore[union-attr]
+        expectations = [verdict.identity() for verdict in verdicts[-1]]
+        print(json.dumps({"domain": asked.domain, "datasets": datasets, "expectations": expectations}, indent=1))
+        return
+    screen.console.print()
+    screen.ledger(data.ledger, f"{asked.domain}: what became of every row")
+    checked = next(event for event in current.events if event.name == "check" and event.artifact)
+    for verdict in checked.artifact.verdicts:  # type: ignore[union-attr]  # the filter above
+        if not verdict.passed:
+            screen.console.print(f"[yellow]warning[/] {verdict.sentence()}")
+    screen.console.print(f"\nRows set aside, with reasons: {data.path / 'set_aside.parquet'}", soft_wrap=True)
+    screen.console.print(f"Data Docs: {checked.artifact.path / store.VIEW / 'index.html'}", soft_wrap=True)  # type: ignore[union-attr]
+
+
+def plan(asked: Order, as_json: bool) -> bool:
+    """Print the plan of `adapt`; True when something blocks it."""
+    from flows.adapt import adapt
+    from tasks.lib import estimate
+
+    job = adapt.job(asked)
+    planner = adapt.plan(job)
+    weights = estimate.parameters(job.cfg.base.source)
+    vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
+    for row in planner.rows:
+        if row.name == "base" and row.facts:
+            weights, vocabulary = row.facts["parameters"], row.facts["vocabulary"]
+    data_bytes = sum(dataset.bytes for dataset in job.sources.datasets)
+    rows, needs = [], []
+    for row in planner.rows:
+        need = estimate.need(row, job.cfg, weights, vocabulary, data_bytes) if row.state == "run" else None
+        needs += [need] if need else []
+        rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
+                     "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
+    blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
+    blockers += [found] if (found := estimate.shortage(needs)) else []
+    blockers += _missing_roles(job)
+    if as_json:
+        print(json.dumps({"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "blockers": blockers}, indent=1))
+        return bool(blockers)
+    from flows import screen
+
+    screen.plan(rows)
+    counts = Counter(row["state"] for row in rows)
+    screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
+    for blocker in blockers:
+        screen.console.print(f"[red]blocker[/] {blocker}", soft_wrap=True)
+    return bool(blockers)
+
+
+def _missing_roles(job: Any) -> list[str]:
+    """Roles without which a stage has nothing to work on."""
+    roles = {resolved.dataset.role for resolved in job.sources.datasets}
+    wanted = {"corpus": "pretrain", "tune": "tune", "preference": "align"}
+    return [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+
+
+def adapt(asked: Order) -> None:
+    """Run the whole pipeline; when every stage is cached, say so without starting anything."""
+    started = time.monotonic()
+    from flows.adapt import adapt as page
+
+    job = page.job(asked)
+    planner = page.plan(job)
+    if missing := _missing_roles(job):
+        raise ConfigError(
+            f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
+        )
+    if planner.all_cached:
+        from tasks.lib import session
+
+        session.log(asked, page.name, "CACHED", None)
+        for row in planner.rows:
+            print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
+        _finish(asked.domain, planner.rows[-1].id)
+        print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
+        return
+    from flows import screen
+    from tasks.lib.environment import keep_heap
+
+    keep_heap()
+    with screen.console.status("starting Prefect and MLflow"):
+        from tasks.lib import orchestrate
+    made = orchestrate.run_here(page, asked, screen.story)
+    _finish(asked.domain, made["artifact"])
+    print(f"done in {time.monotonic() - started:.0f} s")
+
+
+def _finish(domain: str, report: str) -> None:
+    """Put the report where it is easy to find, and say where."""
+    file = store.root() / report / store.VIEW / "report.html"
+    place = places.runs() / "reports" / f"{domain}.html"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_file() or place.read_bytes() != file.read_bytes():
+        shutil.copyfile(file, place)
+    print(f"report: {place}")
+
+
+def evaluate(asked: Order, model: str | None) -> None:
+    """Score a model and print its scores."""
+    from flows import screen
+    from flows.evaluate import evaluate as page
+    from tasks.lib.environment import keep_heap
+
+    keep_heap()
+    if model is not None:
+        folder = store.root() / model if store.find(model) else Path(model)
+        setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}}}"
+        asked = Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
+    from tasks.lib import orchestrate
+
+    made = orchestrate.run_here(page, asked, screen.story)
+    record = store.find(made["artifact"])
+    for task in record.facts["tasks"] if record else []:
+        found = task["not_run"] or f"{task['metric']} {task['value']:.3f}  [{task['low']:.3f}, {task['high']:.3f}]  n={task['n']}"
+        screen.console.print(f"{task['task']:<32} {found}")
+
+
+def show(asked: Order, stage: str | None) -> None:
+    """Print the resolved configuration, or the record of a stage's last artifact."""
+    from flows.adapt import adapt as page
+
+    if stage is None:
+        import sys
+
+        from ruamel.yaml import YAML
+
+        YAML(typ="safe", pure=True).dump(page.job(asked).cfg.model_dump(mode="json"), sys.stdout)
+        return
+    last = history.read(asked.domain).get(stage)
+    record = store.find(last["id"]) if last else None
+    if record is None:
+        known = ", ".join(history.read(asked.domain)) or "none"
+        raise ConfigError(
+            f"the last artifact of stage {stage!r} in {asked.domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
+        )
+    print(record.model_dump_json(indent=1))
+
+
+def why(asked: Order, stage: str) -> None:
+    """Say why a stage is cached or will run."""
+    from flows.adapt import adapt as page
+
+    rows = page.plan(page.job(asked)).rows
+    found = [row for row in rows if row.name == stage or row.name.split(":")[0] == stage]
+    if not found:
+        raise ConfigError(f"stage {stage!r}", "no such stage in adapt", f"one of: {', '.join(row.name for row in rows)}")
+    last = history.read(asked.domain)
+    for row in found:
+        if row.state == "cached":
+            made = last.get(row.name, {})
+            print(
+                f"{row.name}: cached ({row.id}); it was made {str(row.made.get('ended', ''))[:19]} because {row.made.get('cause') or made.get('cause')}"
+            )
+            continue
+        print(f"{row.name}: will run because {row.reason}")
+    first = next((row for row in rows if row.state == "run" and not row.reason.endswith("will run")), None)
+    if first is not None and first not in found:
+        print(f"the first cause: {first.name} will run because {first.reason}")
+
+
+def runs(name: str | None, as_json: bool) -> None:
+    """List flow runs, after delivering what waits."""
+    from tasks.lib import tracking
+
+    left = 0
+    if any(tracking.spool().glob("*.jsonl")):
+        from tasks.lib import delivery
+
+        courier = delivery.Courier()
+        courier.start()
+        left = courier.finish(60)
+    place = places.runs() / "history.jsonl"
+    lines = [json.loads(line) for line in place.read_text().splitlines()] if place.is_file() else []
+    lines = [line for line in lines if name in (None, line["domain"])]
+    if as_json:
+        print(json.dumps({"runs": lines, "waiting_events": left}, indent=1))
+        return
+    for line in lines[-30:]:
+        print(
+            f"{line['at']}  {line['flow']:<9} {line['domain']:<14} {line['status']:<16} made {len(line['made'])}, cached {len(line['cached'])}"
+        )
+    print(f"{len(lines)} runs; {left} events wait for MLflow")
+
+
+def new(name: str) -> None:
+    """Make a domain folder from the template."""
+    from flows.template import write
+
+    folder = write(name)
+    print(f"made {folder}: put files into data/, describe them in domain.yaml, then run `slmforge check {name}`")
+
+
+def schema(what: str) -> dict[str, Any]:
+    """The JSON Schema of a YAML file that people write."""
+    from flows.adapt import AdaptConfig
+    from tasks.lib.domain import DomainCard, Expectations
+
+    kinds: dict[str, Any] = {"domain": DomainCard, "config": AdaptConfig, "expectations": Expectations}
+    made: dict[str, Any] = kinds[what].model_json_schema()
+    return made

@@ -1,0 +1,91 @@
+"""What people read in the terminal: tables and a line per stage."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.lib.execute import Event
+from tasks.lib.records import LedgerLine
+
+# a pipe has no width of its own: wide enough that no cell is folded
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+MARKS = {"cached": "[dim]=[/]", "made": "[green]+[/]", "refused": "[red]x[/]", "run": "[yellow]>[/]", "blocked": "[red]x[/]"}
+
+
+def story(event: Event) -> None:
+    """A line when a stage starts to run, and one when it is done."""
+    if event.state == "started":
+        console.print(f"[yellow]>[/] {event.name:<18} [dim]{event.cause}[/]", soft_wrap=True)
+        return
+    what = "" if event.artifact is None else summary(event.artifact, event.record.measured if event.record else {})
+    seconds = "  cached" if event.state == "cached" else f"{event.seconds:6.1f} s"
+    console.print(f"{MARKS[event.state]} {event.name:<18} {seconds}  {what}", soft_wrap=True)
+
+
+def summary(artifact: Any, measured: dict[str, Any]) -> str:
+    """What an artifact is, in a few words."""
+    parts: list[str] = []
+    if hasattr(artifact, "ledger"):
+        rows_in = sum(line.rows_in for line in artifact.ledger)
+        used = sum(line.rows_used for line in artifact.ledger)
+        parts.append(f"{rows_in:,} rows in, {used:,} used, {rows_in - used:,} set aside")
+    if hasattr(artifact, "verdicts"):
+        passed = sum(v.passed for v in artifact.verdicts)
+        parts.append(f"{passed} of {len(artifact.verdicts)} expectations hold")
+    if hasattr(artifact, "parameters") and not hasattr(artifact, "subject"):
+        parts.append(f"{artifact.parameters / 1e6:.1f} M parameters, {artifact.bytes / 1e6:.1f} MB")
+    if "tokens_per_second" in measured:
+        parts.append(f"{measured['tokens_per_second']:,.0f} tokens/s")
+    if hasattr(artifact, "subject"):
+        parts += [f"{t.task} {t.value:.2f}" for t in artifact.tasks if t.value is not None]
+        bits = artifact.domain_bits_per_byte
+        parts.insert(0, "" if bits is None else f"{bits:.3f} bits/byte")
+    if hasattr(artifact, "lineage_sha256"):
+        parts.append(f"{artifact.name} version {artifact.version}")
+    return ", ".join(part for part in parts if part)
+
+
+def ledger(lines: list[LedgerLine], title: str) -> None:
+    """Rows in, used and set aside, per file."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name, side in (("dataset", "left"), ("role", "left"), ("file", "left"), ("in", "right"), ("used", "right")):
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]  # rich's literal type
+    table.add_column("set aside", overflow="fold")
+    for line in lines:
+        aside = ", ".join(f"{n:,} {reason}" for reason, n in line.set_aside.items())
+        table.add_row(line.dataset, line.role, line.file, f"{line.rows_in:,}", f"{line.rows_used:,}", aside)
+    rows_in, used = sum(line.rows_in for line in lines), sum(line.rows_used for line in lines)
+    table.add_section()
+    table.add_row("all", "", "", f"{rows_in:,}", f"{used:,}", f"{rows_in - used:,} rows", style="bold")
+    console.print(table)
+
+
+def plan(rows: list[dict[str, Any]]) -> None:
+    """A plan's stages."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("state")
+    for name in ("last time", "memory", "disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        table.add_row(
+            MARKS[row["state"]], row["stage"], {"run": "will run"}.get(row["state"], row["state"]),
+            "" if row["last_seconds"] is None else f"{row['last_seconds']:.0f} s",
+            "" if row["memory"] is None else size(row["memory"]),
+            "" if row["disk"] is None else size(row["disk"]),
+            row["reason"],
+        )  # fmt: skip
+    console.print(table)
+
+
+def size(number: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit in ("B", "kB") else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

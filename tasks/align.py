@@ -1,0 +1,53 @@
+"""Preference tuning: direct preference optimisation with TRL."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tasks.lib.model import Model
+from tasks.lib.records import iterate
+from tasks.lib.stage import stage
+from tasks.lib.training_config import TrainingConfig
+from tasks.split import Split
+
+
+class AlignConfig(TrainingConfig):
+    """Direct preference optimisation."""
+
+    learning_rate: float = Field(default=5e-5, ge=0)
+    beta: float = Field(default=0.1, gt=0, description="how strongly the model is held to where it started")
+    loss: Literal["sigmoid", "ipo", "hinge", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
+
+
+@stage(version="1", needs=("models", "training"))
+def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
+    """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
+    from datasets import Dataset
+
+    from tasks.lib import models, tracking
+    from tasks.lib.packing import Encoder
+    from tasks.lib.training import fit_preferences
+
+    network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
+    encoder = Encoder(tokenizer, cfg.length)
+    pairs = [pair for row in iterate(data.path, "preference-train") if (pair := _pair(encoder, row)) is not None]
+    facts = {"pairs": len(pairs), "pairs_too_long": encoder.tally.rows_too_long, "steps": cfg.steps(len(pairs))}
+    curve = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
+    tracking.measure(curve=curve)
+    tokenizer.padding_side = "right"
+    models.save(network, tokenizer, out)
+    return model.model_copy(update={"data": facts})
+
+
+def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:
+    """A pair in TRL's conversational form, or None (counted) when one of its answers does not fit whole."""
+    from tasks.lib.packing import chat_ids
+
+    chosen = encoder.messages(row, row["chosen"])
+    rejected = encoder.messages(row, row["rejected"])
+    longest = max(len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected))
+    if longest > encoder.length:
+        encoder.tally.rows_too_long += 1
+        return None
+    return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}

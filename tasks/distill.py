@@ -1,0 +1,84 @@
+"""Distil the model into a shallower student, and measure whether the teacher helped."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tasks.lib.errors import ConfigError
+from tasks.lib.model import Model, Student
+from tasks.lib.records import iterate
+from tasks.lib.stage import stage
+from tasks.lib.training_config import TrainingConfig
+from tasks.pretrain import mixture
+from tasks.split import Split
+
+
+class DistillConfig(TrainingConfig):
+    """The student and how it learns."""
+
+    layers: int = Field(default=3, ge=1, description="layers of the student, taken evenly from the teacher")
+    weight: float = Field(default=0.7, ge=0, le=1, description="share of the teacher's distribution in the loss")
+    temperature: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=8e-4, ge=0)
+    replay: float = Field(default=0.1, ge=0, lt=1, description="share of general text among the documents' characters")
+    control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
+
+
+@stage(version="1", needs=("models", "training"))
+def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Student:
+    """Train a student of fewer layers on labels and on its teacher's distribution.
+
+    The control is the same student, from the same start, on the same blocks in the same order,
+    without the teacher; what both reach on validation text is measured.
+    """
+    from tasks.lib import models, tracking
+    from tasks.lib.packing import Encoder
+    from tasks.lib.training import fit
+
+    master, tokenizer = models.load(teacher.path), models.load_tokenizer(teacher.path)
+    depth = master.config.num_hidden_layers
+    if cfg.layers >= depth:
+        raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
+    encoder = Encoder(tokenizer, cfg.length)
+    blocks = encoder.pack(_pieces(encoder, data, cfg), cfg.seed)
+    place = models.device(cfg.device)
+    master.to(place).eval()
+    student = models.fewer_layers(master, cfg.layers)
+    curve = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
+    measured: dict[str, Any] = {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
+    if cfg.control:
+        alone = models.fewer_layers(master, cfg.layers)
+        fit(alone, tokenizer, blocks, cfg, "distill (control)", teacher=master, weight=0.0, temperature=1.0)
+        measured |= {f"control_{k}": v for k, v in _validate(alone, tokenizer, data, cfg).items()}
+    tracking.measure(curve=curve, **measured)
+    models.save(student, tokenizer, out)
+    return Student(
+        parameters=models.parameters(student),
+        vocabulary=teacher.vocabulary,
+        bytes=sum(path.stat().st_size for path in out.glob("*.safetensors")),
+        data={**encoder.tally.facts(), "steps": cfg.steps(len(blocks))},
+        layers=cfg.layers,
+        teacher_layers=depth,
+    )
+
+
+def _pieces(encoder: Any, data: Split, cfg: DistillConfig) -> Any:
+    """Documents, then exchanges, of the training part."""
+    texts, _ = mixture(data, cfg.replay, cfg.seed)
+    for text in texts:
+        yield from encoder.document(text)
+    for row in iterate(data.path, "tune-train"):
+        yield from encoder.exchange(row)
+
+
+def _validate(model: Any, tokenizer: Any, data: Split, cfg: DistillConfig) -> dict[str, float]:
+    """Nats a token on validation documents and on the responses of validation exchanges."""
+    from tasks.lib.packing import Encoder
+    from tasks.lib.training import loss_on
+
+    encoder = Encoder(tokenizer, cfg.length)
+    documents = encoder.pack((p for r in iterate(data.path, "corpus-valid") for p in encoder.document(r["text"])), 0)
+    answers = encoder.pack((p for r in iterate(data.path, "tune-valid") for p in encoder.exchange(r)), 0)
+    losses = {"corpus_loss": documents, "response_loss": answers}
+    return {name: round(loss_on(model, tokenizer, blocks, cfg.length), 5) for name, blocks in losses.items() if len(blocks)}

@@ -1,0 +1,77 @@
+"""Score one model: the domain's tasks, bits per byte on held-out text, size and speed, sample answers."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tasks.lib.config import RUNTIME, StageConfig
+from tasks.lib.domain import Suite
+from tasks.lib.environment import muted
+from tasks.lib.model import Model
+from tasks.lib.records import iterate
+from tasks.lib.score import TaskScore
+from tasks.lib.stage import stage
+from tasks.lib.store import Artifact
+from tasks.split import Split
+
+
+class EvaluateConfig(StageConfig):
+    """How much is scored."""
+
+    limit: int | None = Field(default=None, ge=1, description="rows of each task; all when not set")
+    texts: int = Field(default=60, ge=1, description="held-out documents of each kind for bits per byte")
+    length: int = Field(default=512, ge=16, description="window in tokens")
+    answers: int = Field(default=4, ge=0, description="sample answers kept")
+    speed_tokens: int = Field(default=48, ge=4, description="tokens decoded to measure speed")
+    batch: int = Field(default=16, ge=1, json_schema_extra=RUNTIME)
+    device: str = Field(default="auto", json_schema_extra=RUNTIME)
+
+
+class Scores(Artifact):
+    """Scores of one model; speed is measured and therefore in the record, not here."""
+
+    subject: str
+    domain_bits_per_byte: float | None
+    general_bits_per_byte: float | None
+    tasks: list[TaskScore]
+    answers: list[dict[str, str]]
+    weight_bytes: int
+    parameters: int
+
+
+@stage(version="1", label="model", needs=("models", "scoring", "quantization"))
+def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
+    """Score a model on the domain's tasks and on held-out domain and general text."""
+    import torch
+
+    from tasks.lib import models, scoring, tracking
+
+    place = models.device(cfg.device)
+    tokenizer = models.load_tokenizer(model.path)
+    dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
+    network = models.load(model.path, dtype=dtype).to(place).eval()
+    sets = {name: data.eval_file(name) for name in data.eval_sets}
+    texts = {
+        part: [row["text"] for row, _ in zip(iterate(data.path, f"{part}-valid"), range(cfg.texts), strict=False)]
+        for part in ("corpus", "general")
+    }
+    bits = {part: scoring.bits_per_byte(network, tokenizer, texts[part], cfg.length, cfg.batch) for part in texts}
+    with muted():
+        tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
+    prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
+    answers = [
+        {"prompt": r["prompt"], "wanted": r["response"], "answer": scoring.answer(network, tokenizer, r["prompt"], 40)} for r in prompts
+    ]
+    sample = prompts[0]["prompt"] if prompts else "The"
+    tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))
+    tracking.measure(**{f"task_{score.task}": score.value for score in tasks if score.value is not None})
+    return Scores(
+        subject=model.stage,
+        domain_bits_per_byte=None if bits["corpus"] is None else round(bits["corpus"], 5),
+        general_bits_per_byte=None if bits["general"] is None else round(bits["general"], 5),
+        tasks=tasks,
+        answers=answers,
+        weight_bytes=model.bytes,
+        parameters=model.parameters,
+    )

@@ -1,0 +1,80 @@
+"""What a base model is made from, known by content before the `base` stage runs."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tasks.lib import digests
+from tasks.lib.cleaning import clean
+from tasks.lib.config import RUNTIME, Declared
+from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.general import is_heldout
+from tasks.lib.sources import builtin_digest, builtin_documents
+
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+class BaseSource(Declared):
+    """File name -> sha256 of a base model, or the digest of the text that one is made from."""
+
+    content: dict[str, str]
+    folder: Path | None = Field(default=None, json_schema_extra=RUNTIME)
+    hub: tuple[str, str] | None = Field(default=None, json_schema_extra=RUNTIME)
+
+    def files(self) -> list[Path]:
+        """The files to take in, after quarantine; from a hub they are fetched at the pinned revision.
+
+        Raises:
+            DataError: if the model could run code, or is not what was planned.
+        """
+        from tasks.lib.quarantine import admit
+
+        folder = self.folder
+        if self.hub is not None:
+            folder = _fetch(*self.hub)
+        if folder is None:
+            raise DataError("a base model's files", "a base made from scratch has none", "use kind: folder or hub")
+        return admit(folder)
+
+
+def documents() -> list[str]:
+    """General documents that a scratch base may learn from, clean, in name order."""
+    return [clean(text) for _, text in builtin_documents() if not is_heldout(text)]
+
+
+def resolve(source: Any) -> BaseSource:
+    """Know a base by content without loading it.
+
+    Raises:
+        ConfigError: if a folder is missing.
+        DataError: if the folder holds pickled weights or code.
+    """
+    if source.kind == "scratch":
+        return BaseSource(content={"pydoc-topics": builtin_digest()})
+    if source.kind == "hub":
+        return BaseSource(content={source.model: source.revision}, hub=(source.model, source.revision))
+    from tasks.lib.quarantine import admit
+
+    if not source.path.is_dir():
+        raise ConfigError(f"base model folder {source.path}", "no such folder", "correct base.source.path")
+    remembered = digests.Remembered()
+    content = {path.name: remembered.of(path) for path in admit(source.path)}
+    remembered.save()
+    return BaseSource(content=content, folder=source.path.absolute())
+
+
+def _fetch(model: str, revision: str) -> Path:
+    """The snapshot of a pinned revision: the local hub cache first, then the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(model, revision=revision, allow_patterns=list(HUB_FILES))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise DataError(
+            f"base model {model} at revision {revision}",
+            f"it is not in the local hub cache and cannot be fetched ({str(error).splitlines()[0]})",
+            "put the snapshot into the cache (HF_HOME), or allow the hub with HF_HUB_OFFLINE=0",
+        ) from error
+    return Path(folder)

@@ -1,0 +1,38 @@
+"""Text as people wrote it: marks, controls and white space put right, meaning left alone."""
+
+import re
+import unicodedata
+
+BOM = "\ufeff"
+INVISIBLE = re.compile("[\ufeff\u200b\u2060\u00ad]")
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+C1 = re.compile("[\x80-\x9f]")
+SPACES = re.compile(r"[^\S\n]+")
+LINE_EDGES = re.compile(r" ?\n ?")
+BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def clean(text: str) -> str:
+    """NFC, no byte-order marks, zero-width or control characters, single spaces, at most one blank line.
+
+    C1 controls are Windows-1252 letters that were decoded as Latin-1 (a curly apostrophe arrives
+    as U+0092); they become the letters that they stand for.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = C1.sub(_windows_1252, text)
+    text = CONTROLS.sub("", INVISIBLE.sub("", text))
+    text = unicodedata.normalize("NFC", text)
+    text = LINE_EDGES.sub("\n", SPACES.sub(" ", text))
+    return BLANK_LINES.sub("\n\n", text).strip()
+
+
+def is_only_marks(text: str) -> bool:
+    """Whether a text is nothing but a byte-order mark (and white space)."""
+    return BOM in text and not text.replace(BOM, "").strip()
+
+
+def _windows_1252(match: re.Match[str]) -> str:
+    try:
+        return match.group(0).encode("latin-1").decode("cp1252")
+    except UnicodeDecodeError:
+        return ""  # five bytes that Windows-1252 does not define

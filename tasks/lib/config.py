@@ -1,0 +1,135 @@
+"""Configuration: frozen pydantic models, strict YAML, and `key.sub=value` overrides."""
+
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
+
+from tasks.lib.errors import ConfigError
+
+RUNTIME: Any = {"runtime": True}  # marks a field that changes how, never what: not in the identity
+MAX_YAML_BYTES = 1_000_000
+M = TypeVar("M", bound=BaseModel)
+
+
+class Declared(BaseModel):
+    """A value that is written down by a person and is part of an identity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that change a result, as JSON values; runtime fields are left out."""
+        kept: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            if field.json_schema_extra == RUNTIME:
+                continue
+            value = getattr(self, name)
+            kept[name] = _plain(value)
+        return kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Declared):
+        return value.identity()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+class StageConfig(Declared):
+    """What a person may set of one stage."""
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file with the safe loader.
+
+    Raises:
+        ConfigError: on duplicate keys, tags, aliases, bad UTF-8, or a file over 1 MB.
+    """
+    asked = f"configuration from {path}"
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise ConfigError(asked, f"{path.stat().st_size:,} bytes", f"keep YAML below {MAX_YAML_BYTES:,} bytes")
+    try:
+        text = path.read_text(encoding="utf-8")
+        reader = YAML(typ="safe", pure=True)
+        if any(isinstance(event, AliasEvent) for event in reader.parse(text)):
+            raise ConfigError(asked, "an alias (*name)", "write the value out; aliases are not allowed")
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise ConfigError(asked, f"{error.problem}{line}", "correct the YAML at that line") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(asked, f"bytes that are not UTF-8 at offset {error.start}", "save the file as UTF-8") from error
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, mapping by mapping; neither is changed."""
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """Turn `["tune.epochs=2", …]` into nested mappings; values are read as YAML."""
+    result: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key or any(not part for part in key.split(".")):
+            raise ConfigError(f"setting {word!r}", "no key.sub=value", "write for instance tune.epochs=2")
+        value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def build(model: type[M], values: Any, source: str) -> M:
+    """Validate `values` as `model`.
+
+    Raises:
+        ConfigError: naming the key, what was found and, for an unknown key, the nearest known one.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        lines, remedies = [], []
+        for fault in error.errors():
+            where = ".".join(str(part) for part in fault["loc"]) or "(top)"
+            if fault["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(model, fault["loc"][:-1]), 1, 0.4)
+                lines.append(f"{where}: unknown key")
+                remedies.append(f"{where}: did you mean {near[0]!r}?" if near else f"remove {where}")
+            else:
+                found = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
+                lines.append(f"{where}: {fault['msg']} (given: {found!r})"[:300])
+                remedies.append(f"correct {where}")
+        raise ConfigError(source, "; ".join(lines), "; ".join(dict.fromkeys(remedies))) from error
+
+
+def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
+    """Field names of the model that sits at `location`."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        if not location:
+            return list(model.model_fields)
+        field = model.model_fields.get(str(location[0]))
+        return [] if field is None else _known_keys(field.annotation, location[1:])
+    found: list[str] = []
+    for inner in typing.get_args(model):
+        if inner is types.NoneType or isinstance(inner, str):
+            continue
+        # a position in a list, or the tag of a union's member, is one step that names no field
+        found += _known_keys(inner, location)
+        found += _known_keys(inner, location[1:]) if location else []
+    return list(dict.fromkeys(found))

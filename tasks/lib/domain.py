@@ -1,0 +1,224 @@
+"""A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
+
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, Field, model_validator
+
+from tasks.lib import places
+from tasks.lib.config import RUNTIME, Declared, build, read_yaml
+from tasks.lib.errors import ConfigError, DataError
+
+Role = Literal["corpus", "tune", "preference", "eval", "general"]
+Edition = Literal["starter", "full"]
+ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
+    "corpus": (frozenset({"text"}),),
+    "general": (frozenset({"text"}),),
+    "tune": (frozenset({"prompt", "response"}),),
+    "eval": (frozenset({"prompt", "response"}),),
+    "preference": (
+        frozenset({"prompt", "chosen", "rejected"}),
+        frozenset({"prompt", "answer", "rating"}),
+        frozenset({"prompt", "a", "b", "winner"}),
+    ),
+}
+OPTIONAL_MAPS = frozenset({"group", "system"})
+
+
+def _plain_columns(templates: dict[str, str]) -> dict[str, str]:
+    for key, template in templates.items():
+        try:
+            parts = list(Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error} (write {{{{ for a brace)") from error
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError(f"{key}: {template!r} formats a value; only plain {{column}} is allowed")
+    return templates
+
+
+def _safe_jq(program: str | None) -> str | None:
+    if program and (found := re.search(r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt)\b", program)):
+        raise ValueError(f"jq's {found.group(0)!r} reaches outside the row and is not allowed")
+    return program
+
+
+class PathSource(Declared):
+    """A file inside the domain folder, pinned by digest if the expert wishes."""
+
+    path: str
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class PublishedSource(Declared):
+    """A published file, byte for byte, pinned by digest."""
+
+    url: str = Field(pattern=r"^https://", json_schema_extra=RUNTIME)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class SubsetSource(Declared):
+    """A mechanical subset of something published; only a mirror holds it, found by digest."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    file: str
+    origin: str = Field(alias="from")
+    subset: str
+
+
+class BuiltinSource(Declared):
+    """Text that every Python installation carries."""
+
+    builtin: Literal["pydoc-topics"]
+
+
+Source = PathSource | PublishedSource | SubsetSource | BuiltinSource
+
+
+class Dataset(Declared):
+    """One dataset of a domain: where it is from, what may be done with it, and how a row is read."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    role: Role
+    edition: Edition | None = None
+    title: str = ""
+    publisher: str = ""
+    source: Source
+    licence: str = Field(min_length=1)
+    kind: Literal["public", "licensed", "scraped", "user", "synthetic"]
+    format: Literal["jsonl", "json", "csv", "tsv", "txt", "parquet"] | None = None
+    records: Annotated[str | None, AfterValidator(_safe_jq)] = None
+    columns: dict[str, Literal["text", "number", "smiles"]] = {}
+    values: dict[str, dict[str, str]] = {}
+    choices: list[str] = []
+    map: Annotated[dict[str, str], AfterValidator(_plain_columns)]
+    holdout: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _shape(self) -> "Dataset":
+        given = frozenset(self.map) - OPTIONAL_MAPS
+        if given not in ROLE_MAPS[self.role]:
+            wanted = " or ".join(", ".join(sorted(shape)) for shape in ROLE_MAPS[self.role])
+            raise ValueError(f"role {self.role} maps {wanted}; the map has {', '.join(sorted(given)) or 'nothing'}")
+        if self.holdout and self.role != "tune":
+            raise ValueError("holdout is for the role tune")
+        if self.choices and self.role not in ("tune", "eval"):
+            raise ValueError("choices are for the roles tune and eval")
+        return self
+
+    @property
+    def file_name(self) -> str:
+        """The name by which ledgers call this dataset's file."""
+        match self.source:
+            case PathSource(path=path):
+                return path
+            case PublishedSource(url=url):
+                return url.rsplit("/", 1)[-1]
+            case SubsetSource(file=file):
+                return file
+            case BuiltinSource(builtin=builtin):
+                return builtin
+
+
+class DomainCard(Declared):
+    """`domain.yaml`: purpose, duties and datasets of one domain."""
+
+    purpose: str = Field(min_length=1)
+    excluded_uses: list[str] = []
+    owner: str = Field(min_length=1)
+    risk: Literal["low", "medium", "high"]
+    schedule: str | None = None
+    licences: list[str] = Field(min_length=1)
+    sensitive: list[str] = []
+    config: dict[str, Any] = {}
+    datasets: list[Dataset] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_once(self) -> "DomainCard":
+        names = [dataset.name for dataset in self.datasets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"dataset names must be unique; given twice: {', '.join(twice)}")
+        return self
+
+
+class Expectations(Declared):
+    """`expectations.yaml`: per role, expectations under Great Expectations' own names."""
+
+    corpus: list[dict[str, dict[str, Any]]] = []
+    tune: list[dict[str, dict[str, Any]]] = []
+    preference: list[dict[str, dict[str, Any]]] = []
+    eval: list[dict[str, dict[str, Any]]] = []
+    general: list[dict[str, dict[str, Any]]] = []
+    sensitive: list[str] = []
+
+
+class Suite(Declared):
+    """The domain's evaluation tasks (lm-evaluation-harness YAML), by file name."""
+
+    tasks: dict[str, dict[str, Any]]
+
+
+class Duties(Declared):
+    """What a model version owes: whose it is, what for, what not for."""
+
+    domain: str
+    purpose: str
+    excluded_uses: list[str]
+    owner: str
+    risk: str
+
+
+class Domain(Declared):
+    """A domain folder, read: the card, the expectations and the evaluation tasks."""
+
+    name: str
+    folder: Path = Field(json_schema_extra=RUNTIME)
+    card: DomainCard
+    expectations: Expectations
+    suite: Suite
+
+    @property
+    def duties(self) -> Duties:
+        """The duties of every model of this domain."""
+        c = self.card
+        return Duties(domain=self.name, purpose=c.purpose, excluded_uses=c.excluded_uses, owner=c.owner, risk=c.risk)
+
+    def datasets(self, edition: Edition) -> list[Dataset]:
+        """The datasets of one edition, in the order of the card; licences checked.
+
+        Raises:
+            DataError: if a dataset's licence is not one that the domain allows.
+        """
+        chosen = [d for d in self.card.datasets if d.edition in (None, edition)]
+        for dataset in chosen:
+            if dataset.licence not in self.card.licences:
+                raise DataError(
+                    f"dataset {dataset.name!r} under a licence that the domain allows ({', '.join(self.card.licences)})",
+                    f"licence {dataset.licence!r}",
+                    "remove the dataset, or have the domain's owner add the licence to `licences:`",
+                    file=self.folder / "domain.yaml",
+                )
+        return chosen
+
+
+def load(name: str) -> Domain:
+    """Read and check a domain folder.
+
+    Raises:
+        ConfigError: if the folder, the card, the expectations or a task file is not as documented.
+    """
+    folder = places.domain_folder(name)
+    file = folder / "domain.yaml"
+    card = build(DomainCard, read_yaml(file) or {}, f"the domain card {file}")
+    expectations = Expectations(sensitive=card.sensitive)
+    if (file := folder / "expectations.yaml").is_file():
+        expectations = build(Expectations, {**(read_yaml(file) or {}), "sensitive": card.sensitive}, f"expectations {file}")
+    tasks = {path.stem: read_yaml(path) for path in sorted((folder / "eval").glob("*.yaml"))}
+    for stem, task in tasks.items():
+        if not isinstance(task, dict) or "task" not in task:
+            raise ConfigError(f"evaluation task {folder / 'eval' / stem}.yaml", "no `task:` name", "name the task")
+    return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))

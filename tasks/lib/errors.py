@@ -1,0 +1,53 @@
+"""The errors that slmforge raises on purpose: what was asked, what was found, what to do."""
+
+from pathlib import Path
+
+
+class SlmforgeError(Exception):
+    """An error that a person can act on.
+
+    `exit_code` is what the command line ends with (see `slmforge --help`).
+    """
+
+    exit_code = 1
+
+    def __init__(self, asked: str, found: str, remedy: str) -> None:
+        self.asked, self.found, self.remedy = asked, found, remedy
+        super().__init__(f"{asked}\n  found: {found}\n  to do: {remedy}")
+
+
+class ConfigError(SlmforgeError):
+    """A configuration, a domain card or a command line that cannot be meant."""
+
+    exit_code = 2
+
+
+class DataError(SlmforgeError):
+    """Data that must not be trained on; names the file and, where there is one, the row."""
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        asked: str,
+        found: str,
+        remedy: str,
+        *,
+        file: Path | str | None = None,
+        row: int | None = None,
+    ) -> None:
+        self.file, self.row = (None if file is None else str(file)), row
+        where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
+        super().__init__(asked, f"{where}{found}", remedy)
+
+
+class StageError(SlmforgeError):
+    """A stage that could not do its job, for a reason other than its data."""
+
+    exit_code = 4
+
+
+class TrackingError(SlmforgeError):
+    """The tracking server or the registry could not be reached or refused."""
+
+    exit_code = 4

@@ -1,0 +1,127 @@
+"""Expectations on records, judged by Great Expectations (its only importer)."""
+
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.exceptions import ExpectationNotFoundError
+from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
+
+from tasks.lib.errors import ConfigError
+from tasks.lib.expectations_result import Verdict
+from tasks.lib.records import CONTENT, ROLES, iterate
+
+KEPT_IDS = 20  # failing rows named per expectation
+FLAT = ("id", "dataset", "file", "row", "group", "rating", "winner")
+
+
+def flatten(folder: Path, role: str) -> pd.DataFrame:
+    """Records of one role as a table: identity columns, content columns, and `<column>_chars`."""
+    rows = []
+    for row in iterate(folder, role):
+        flat = {key: row[key] for key in FLAT if key in row}
+        for name in CONTENT:
+            if name in row:
+                flat[name] = row[name] or None
+                flat[f"{name}_chars"] = len(row[name])
+        rows.append(flat)
+    return pd.DataFrame(rows)
+
+
+def judge(folder: Path, suites: dict[str, list[dict[str, dict[str, Any]]]], sensitive: list[str], docs: Path | None) -> list[Verdict]:
+    """Judge every role's records by its suite, and write Data Docs below `docs`.
+
+    Args:
+        folder: a records artifact's folder.
+        suites: per role, expectations as {name: arguments}.
+        sensitive: columns whose values must appear in no result and no page.
+        docs: where GX's Data Docs go, or None for no pages.
+
+    Raises:
+        ConfigError: for an expectation or an argument that Great Expectations does not know.
+    """
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    actions = []
+    if docs is not None:
+        context.add_data_docs_site(site_name="docs", site_config=_site(docs))
+        actions = [UpdateDataDocsAction(name="docs", site_names=["docs"])]
+    source = context.data_sources.add_pandas("records")
+    verdicts: list[Verdict] = []
+    for role in ROLES:
+        table = flatten(folder, role)
+        if not suites.get(role) or table.empty:
+            continue
+        batch = source.add_dataframe_asset(role).add_batch_definition_whole_dataframe("all")
+        suite = context.suites.add(gx.ExpectationSuite(name=role))
+        for entry in suites[role]:
+            for name, arguments in entry.items():
+                suite.add_expectation(_expectation(role, name, arguments))
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=role, data=batch, suite=suite))
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=role,
+                validation_definitions=[definition],
+                actions=actions,
+                result_format=_result_format(table, sensitive),
+            )
+        )
+        result = checkpoint.run(batch_parameters={"dataframe": table})
+        for run in result.run_results.values():
+            verdicts += [_verdict(role, found, sensitive) for found in run.results]
+    return verdicts
+
+
+def _site(docs: Path) -> dict[str, Any]:
+    return {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+
+
+def _result_format(table: pd.DataFrame, sensitive: list[str]) -> dict[str, Any]:
+    """Failing rows by id; values too only where no column of the table is sensitive."""
+    return {
+        "result_format": "COMPLETE",
+        "unexpected_index_column_names": ["id"],
+        "return_unexpected_index_query": False,
+        "exclude_unexpected_values": bool(set(sensitive) & set(table.columns)),
+    }
+
+
+def _expectation(role: str, name: str, arguments: dict[str, Any]) -> Any:
+    asked = f"expectation {name} for role {role}"
+    try:
+        return get_expectation_impl(name)(**arguments)
+    except ExpectationNotFoundError as error:
+        known = [n for n in list_registered_expectation_implementations() if n.split("_")[-1] == name.rsplit("_", maxsplit=1)[-1]]
+        raise ConfigError(asked, "Great Expectations has no such expectation", f"for instance: {', '.join(known[:5])}") from error
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise ConfigError(asked, "; ".join(str(error).split("\n")[1:]), "see the arguments in GX's gallery") from error
+
+
+def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
+    if found.exception_info and found.exception_info.get("raised_exception"):
+        raise ConfigError(
+            f"expectation {found.expectation_config.type} for role {role}",
+            str(found.exception_info.get("exception_message")),
+            "correct its arguments in expectations.yaml",
+        )
+    result = found.result
+    ids = [str(entry["id"][0] if isinstance(entry["id"], list) else entry["id"]) for entry in result.get("unexpected_index_list") or []]
+    kwargs = {k: v for k, v in found.expectation_config.kwargs.items() if k != "batch_id"}
+    hide = kwargs.get("column") in sensitive
+    return Verdict(
+        role=role,
+        expectation=found.expectation_config.type,
+        kwargs=kwargs,
+        severity=str(getattr(found.expectation_config.severity, "value", found.expectation_config.severity)),
+        passed=bool(found.success),
+        judged=int(result.get("element_count") or 0),
+        failing=int(result.get("unexpected_count") or 0),
+        failing_ids=ids[:KEPT_IDS],
+        observed="" if hide or "observed_value" not in result else str(result["observed_value"])[:200],
+    )

@@ -1,0 +1,26 @@
+"""What an expectation said, without the library that judged it."""
+
+from typing import Any
+
+from tasks.lib.config import Declared
+
+
+class Verdict(Declared):
+    """One expectation's result; failing rows by id, never by value."""
+
+    role: str
+    expectation: str
+    kwargs: dict[str, Any]
+    severity: str
+    passed: bool
+    judged: int
+    failing: int
+    failing_ids: list[str]
+    observed: str = ""
+
+    def sentence(self) -> str:
+        """The result in one line, with the rows that failed."""
+        kwargs = ", ".join(f"{k}={v}" for k, v in self.kwargs.items() if k not in ("notes", "meta"))
+        found = f"{self.failing} of {self.judged} rows fail" if self.failing else f"observed {self.observed}"
+        rows = f", first {', '.join(self.failing_ids[:5])}" if self.failing_ids else ""
+        return f"{self.role}: {self.expectation}({kwargs}): {found}{rows}"

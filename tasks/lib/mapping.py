@@ -1,0 +1,121 @@
+"""A row's columns become a record: typed cells, replaced values, templates."""
+
+import difflib
+import math
+from functools import lru_cache
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from tasks.lib import chemistry
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError
+from tasks.lib.records import Row
+
+
+class SetAside(Exception):  # noqa: N818  # not an error, as it says
+    """A row that cannot be used; not an error, a reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(reason)
+
+
+@lru_cache(maxsize=1024)
+def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
+    return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
+
+
+def columns_used(dataset: Dataset) -> set[str]:
+    """Every column that the map, the types or the replaced values name."""
+    named = {name for template in dataset.map.values() for _, name in _parts(template) if name is not None}
+    return named | set(dataset.columns) | set(dataset.values)
+
+
+def require_columns(dataset: Dataset, row: dict[str, Any], file: str | Path, number: int) -> None:
+    """Refuse a map that names a column which the file does not have."""
+    for name in sorted(columns_used(dataset) - row.keys()):
+        near = difflib.get_close_matches(name, row.keys(), 1)
+        raise DataError(
+            f"dataset {dataset.name!r}: a column {name!r}, which its map names",
+            f"the columns {', '.join(map(repr, row.keys())) or 'none'}",
+            f"did you mean {near[0]!r}?" if near else "correct the map in domain.yaml",
+            file=file,
+            row=number,
+        )
+
+
+def to_record(dataset: Dataset, row: dict[str, Any], number: int) -> Row:
+    """Map one row.
+
+    Raises:
+        SetAside: with the reason, if a cell is missing, unreadable or not among the values listed.
+    """
+    cells = {name: _cell(dataset, name, row.get(name)) for name in columns_used(dataset)}
+    record: Row = {
+        "id": f"{dataset.name}:{number}",
+        "dataset": dataset.name,
+        "role": dataset.role,
+        "file": dataset.file_name,
+        "row": number,
+        "group": "",
+        "holdout": dataset.holdout,
+        "choices": dataset.choices,
+    }
+    for key, template in dataset.map.items():
+        record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+    if "rating" in record:
+        record["rating"] = _number(record["rating"], "rating")
+    if "winner" in record and record["winner"] not in ("a", "b"):
+        raise SetAside("unknown-value", f"winner is {record['winner']!r}, not a or b")
+    if dataset.choices and record["response"].strip() and record["response"].strip() not in dataset.choices:
+        raise SetAside("unknown-value", f"response {record['response'][:80]!r} is none of the choices")
+    return record
+
+
+def _cell(dataset: Dataset, name: str, value: Any) -> str:
+    kind = dataset.columns.get(name)
+    text = _text(value)
+    if kind is not None and not text.strip():
+        raise SetAside("missing-value", f"column {name!r} is empty")
+    if name in dataset.values:
+        replaced = dataset.values[name].get(text.strip())
+        if replaced is None:
+            raise SetAside("unknown-value", f"column {name!r} holds {text[:80]!r}")
+        text = replaced
+    if kind == "number":
+        _number(text, name)
+    if kind == "smiles":
+        text = text.strip()
+        if (fault := chemistry.smiles_fault(text)) is not None:
+            raise SetAside("unreadable-smiles", f"column {name!r}: {fault}")
+    return text
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SetAside("not-a-number", f"column {name!r} holds {text[:80]!r}")
+    return number
+
+
+def _text(value: Any) -> str:
+    """A cell as text: lists by line, lists of lists as rows of a table, whole reals without '.0'."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return "yes" if value else "no"
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case list() if any(isinstance(item, list) for item in value):
+            return "\n".join(" | ".join(_text(cell) for cell in item) for item in value)
+        case list():
+            return "\n".join(_text(item) for item in value)
+        case _:
+            return str(value)

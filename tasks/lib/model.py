@@ -1,0 +1,25 @@
+"""The model artifact, without the libraries that load it."""
+
+from tasks.lib.store import Artifact
+
+
+class Model(Artifact):
+    """A model folder in safetensors, with tokenizer; facts that are the same every time."""
+
+    parameters: int
+    vocabulary: int
+    bytes: int
+    data: dict[str, int] = {}
+
+
+class Student(Model):
+    """A distilled model; `layers` of the teacher's `teacher_layers`."""
+
+    layers: int
+    teacher_layers: int
+
+
+class Quantized(Model):
+    """A quantised model and its scheme."""
+
+    scheme: str

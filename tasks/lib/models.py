@@ -1,0 +1,150 @@
+"""Models and tokenizers on disk: made from scratch, loaded, adapted, saved (importer of transformers, tokenizers, peft)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig as PeftLora
+from peft import PeftModel, get_peft_model
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
+# GPT-4's split of text into words, with digits one by one so that numbers are spelled
+SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def device(wanted: str) -> torch.device:
+    """`auto` takes an accelerator when there is one."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def use_bf16(precision: Precision, place: torch.device) -> bool:
+    """Whether to compute in bf16: as asked, or where the hardware multiplies it natively."""
+    if precision != "auto":
+        return precision == "bf16"
+    if place.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer (Sennrich et al., 2016) with a ChatML template."""
+    core = Tokenizer(models.BPE())
+    core.normalizer = normalizers.NFC()
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END, PAD, TURN, TURN_END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=END, eos_token=TURN_END, pad_token=PAD, additional_special_tokens=[TURN]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def new_decoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, heads: int, positions: int) -> LlamaForCausalLM:
+    """A Llama-style decoder with random weights, tied embeddings and a SwiGLU of 8/3 the hidden size."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=-(-hidden * 8 // 3 // 64) * 64,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; one without a chat template or a padding token gets ours."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def load(folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32) -> PreTrainedModel:
+    """A model from a folder: safetensors only, no code from outside, no network."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
+    return model
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write weights as safetensors, with configuration and tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def with_lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str]) -> PeftModel:
+    """Low-rank adapters (Hu et al., 2021) on a frozen model."""
+    return get_peft_model(model, PeftLora(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"))
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """The plain model: adapters folded into the weights where there are any."""
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+
+
+def fewer_layers(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """A student of the same shape with `layers` evenly spaced layers of its teacher (Sanh et al., 2019)."""
+    have = teacher.config.num_hidden_layers
+    picked = [round(i * (have - 1) / max(1, layers - 1)) for i in range(layers)]
+    config = type(teacher.config).from_dict({**teacher.config.to_dict(), "num_hidden_layers": layers})
+    if getattr(config, "layer_types", None):
+        config.layer_types = [teacher.config.layer_types[i] for i in picked]
+    student: PreTrainedModel = type(teacher)(config)
+    weights = teacher.state_dict()
+    renamed = {}
+    for name in student.state_dict():
+        source = name
+        for new, old in enumerate(picked):
+            source = source.replace(f".layers.{new}.", f".layers.#{old}.")
+        renamed[name] = weights[source.replace("#", "")]
+    student.load_state_dict(renamed)
+    return student
+
+
+def parameters(model: Any) -> int:
+    """How many weights a model has (tied ones once)."""
+    return sum(p.numel() for p in model.parameters())

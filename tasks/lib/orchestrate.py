@@ -1,0 +1,157 @@
+"""Flows and stages as Prefect sees them (the only importer of prefect)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import prefect
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.states import Completed, Crashed
+
+from tasks.lib import servers, session
+from tasks.lib.errors import SlmforgeError, TrackingError
+from tasks.lib.execute import Direct, Event, Session
+from tasks.lib.flow import Flow, Order
+from tasks.lib.stage import Call
+
+LISTENER: list[Callable[[Event], None]] = []  # who shows the story of flows that run in this process
+RETRY_DELAYS: list[float] = [5, 30, 120]
+
+
+class PrefectTasks:
+    """Runs every stage call as a Prefect task."""
+
+    def __init__(self, inner: Direct) -> None:
+        self._inner = inner
+
+    def call(self, call: Call) -> Any:
+        """Run one call; a fault of the data or the configuration is not retried."""
+
+        def body(config: dict[str, Any], inputs: list[str]) -> State[Any]:
+            context = TaskRunContext.get()
+            if context is not None:
+                self._inner.session.tags["prefect.task_run_id"] = str(context.task_run.id)
+            artifact = self._inner.call(call)
+            event = self._inner.session.events[-1]
+            _show(self._inner.session.domain, call, event)
+            return Completed(name="Cached" if event.state == "cached" else "Completed", message=artifact.id, data=artifact)
+
+        made = prefect.task(
+            name=call.name,
+            task_run_name=call.name,
+            description=call.stage.doc,
+            tags=["slmforge", self._inner.session.domain, call.stage.name],
+            version=call.stage.version,
+            retries=call.stage.retries,
+            retry_delay_seconds=RETRY_DELAYS[: max(1, call.stage.retries)],
+            retry_condition_fn=_may_pass,
+            timeout_seconds=call.stage.timeout,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(body)
+        # a task that returns a state hands back the state, not its data
+        return made(config=call.config(), inputs=[artifact.id for artifact in call.artifacts()]).result()
+
+
+def _may_pass(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again can help: not when what is wrong is the data, the settings or the method."""
+    fault = state.result(raise_on_failure=False)
+    return not isinstance(fault, SlmforgeError) or isinstance(fault, TrackingError)
+
+
+def _show(domain: str, call: Call, event: Event) -> None:
+    """What a stage did, on its run page."""
+    record = event.record
+    if record is None:
+        return
+    rows = [("artifact", record.id), ("digest", record.digest), ("state", event.state), ("cause", record.made.get("cause", ""))]
+    rows += [(key, value) for key, value in {**record.facts, **record.measured}.items() if isinstance(value, (int, float, str))]
+    table = "\n".join(f"| {key} | {str(value).replace('|', '/')[:300]} |" for key, value in rows)
+    create_markdown_artifact(f"| what | value |\n|---|---|\n{table}", key=f"{domain}-{call.name}".replace(":", "-"))
+
+
+def prefect_flow(page: Flow[Any]) -> Any:
+    """The Prefect flow of a page; its parameters are names and settings, never objects."""
+
+    def run(
+        domain: str,
+        config: str | None = None,
+        settings: list[str] | None = None,
+        edition: str | None = None,
+        mirror: str | None = None,
+    ) -> State[Any]:
+        order = Order(domain, config, tuple(settings or ()), edition, mirror)  # type: ignore[arg-type]  # job() checks it
+        return run_order(page, order)
+
+    run.__name__ = page.name
+    return prefect.flow(
+        name=page.name,
+        description=page.doc,
+        flow_run_name=f"{page.name}-{{domain}}",
+        result_serializer="json",
+        persist_result=False,
+    )(run)
+
+
+def run_order(page: Flow[Any], order: Order) -> State[Any]:
+    """Inside a Prefect flow run: plan where that can end it, then run every stage as a task."""
+    if page.only_if_changed and page.plan(page.job(order)).all_cached:
+        session.log(order, page.name, "NOTHING CHANGED", None)
+        create_markdown_artifact("Nothing changed: every stage is cached.", key=f"{order.domain}-{page.name}")
+        return Completed(message="nothing changed", data={"outcome": "nothing changed"})
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context is not None else None
+    tags = {"prefect.flow_run_id": str(flow_run.id)} if flow_run is not None else {}
+    tags["slmforge.trigger"] = "schedule" if flow_run is not None and flow_run.auto_scheduled else "person"
+    with session.open_session(page, order, tags) as (job, current):
+        current.listener = LISTENER[-1] if LISTENER else current.listener
+        artifact = page.under(PrefectTasks(Direct(current)), job)
+        _summarise(current, artifact)
+    made = sum(event.state == "made" for event in current.events)
+    return Completed(message=f"{made} stages made", data={"outcome": "adapted", "artifact": artifact.id, "digest": artifact.digest})
+
+
+def _summarise(current: Session, artifact: Any) -> None:
+    lines = [
+        f"| {e.name} | {e.state} | {e.seconds:.1f} | {e.artifact.id if e.artifact else ''} |"
+        for e in current.events
+        if e.state != "started"
+    ]
+    table = "| stage | state | seconds | artifact |\n|---|---|---|---|\n" + "\n".join(lines)
+    create_markdown_artifact(table, key=f"{current.domain}-{current.flow}", description=f"{current.flow} {current.domain}")
+    page = getattr(artifact, "file", None)
+    if page is not None:
+        create_link_artifact(page.as_uri(), link_text="report", key=f"{current.domain}-report-link")
+
+
+def run_here(page: Flow[Any], order: Order, listener: Callable[[Event], None]) -> dict[str, str]:
+    """Run a flow in this process, with a Prefect server that is there or is started."""
+    lease = servers.Lease()
+    try:
+        servers.prefect_api()
+        close_dead_runs()
+        LISTENER.append(listener)
+        with prefect.tags("slmforge", order.domain, f"lease:{lease.name}"):
+            made: dict[str, str] = page.prefect(**order.parameters())
+        return made
+    finally:
+        if LISTENER:
+            LISTENER.pop()
+        lease.release()
+
+
+def close_dead_runs() -> int:
+    """Mark flow runs as crashed whose process on this machine is gone; returns how many."""
+    closed = 0
+    with get_client(sync_client=True) as client:
+        running = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING"]}}, "tags": {"all_": ["slmforge"]}})
+        for run in client.read_flow_runs(flow_run_filter=running):
+            leases = [tag.removeprefix("lease:") for tag in run.tags if tag.startswith("lease:")]
+            if leases and all(servers.is_dead(lease) for lease in leases):
+                client.set_flow_run_state(run.id, Crashed(message="the process that ran it is gone"), force=True)
+                closed += 1
+    return closed

@@ -1,0 +1,137 @@
+"""Rows become token blocks of one length, documents isolated from each other, every lost token counted."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from trl import pack_dataset
+
+from tasks.lib.records import Row
+
+IGNORED = -100  # a label that no loss sees
+
+
+@dataclass
+class Tally:
+    """What became of rows and tokens on the way into blocks."""
+
+    rows: int = 0
+    tokens: int = 0
+    blocks: int = 0
+    rows_truncated: int = 0
+    tokens_truncated: int = 0
+    rows_too_long: int = 0
+    control_tokens_neutralised: int = 0
+
+    def facts(self) -> dict[str, int]:
+        """As a mapping."""
+        return asdict(self)
+
+
+class Encoder:
+    """Turns rows into token ids; control tokens in a row's own text stay text."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+        self.tokenizer, self.length, self.tally = tokenizer, length, Tally()
+        self._controls = sorted({str(t) for t in tokenizer.all_special_tokens}, key=len, reverse=True)
+
+    def harmless(self, text: str) -> str:
+        """`text` with every control token broken up, so that data cannot open a turn of its own."""
+        for token in self._controls:
+            if token in text:
+                self.tally.control_tokens_neutralised += text.count(token)
+                text = text.replace(token, f"{token[:1]} {token[1:]}")
+        return text
+
+    def document(self, text: str) -> list[dict[str, Any]]:
+        """A document, begun and ended, as pieces of at most `length` tokens; nothing is lost."""
+        ids = self.tokenizer.encode(self.harmless(text), add_special_tokens=False)
+        begin = self.tokenizer.bos_token_id
+        ids = [*([] if begin is None else [begin]), *ids, self.tokenizer.eos_token_id]
+        self.tally.rows += 1
+        pieces = [ids[i : i + self.length] for i in range(0, len(ids), self.length)]
+        return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
+
+    def messages(self, row: Row, answer: str | None = None) -> list[dict[str, str]]:
+        """A row as chat messages; `answer` overrides the response."""
+        system = [{"role": "system", "content": self.harmless(row["system"])}] if row.get("system") else []
+        user = {"role": "user", "content": self.harmless(row["prompt"])}
+        text = row["response"] if answer is None else answer
+        return [*system, user, {"role": "assistant", "content": self.harmless(text)}]
+
+    def exchange(self, row: Row) -> list[dict[str, Any]]:
+        """A prompt and its response; the loss sees the response only.
+
+        A prompt that does not fit loses its beginning (counted); a response that does not fit
+        leaves the row out (counted).
+        """
+        messages = self.messages(row)
+        prompt = chat_ids(self.tokenizer, messages[:-1], generation=True)
+        whole = chat_ids(self.tokenizer, messages, generation=False)
+        response = whole[len(prompt) :]
+        self.tally.rows += 1
+        if len(response) >= self.length:
+            self.tally.rows_too_long += 1
+            return []
+        room = self.length - len(response)
+        if len(prompt) > room:
+            self.tally.rows_truncated += 1
+            self.tally.tokens_truncated += len(prompt) - room
+            prompt = prompt[-room:]
+        return [{"input_ids": [*prompt, *response], "labels": [*([IGNORED] * len(prompt)), *response]}]
+
+    def pack(self, pieces: Iterable[dict[str, Any]], seed: int) -> Dataset:
+        """Blocks in a fixed, seeded order: columns input_ids, labels, seq_lengths."""
+        listed = list(pieces)
+        if not listed:
+            return Dataset.from_dict({"input_ids": [], "labels": [], "seq_lengths": []})
+        packed = pack_dataset(Dataset.from_list(listed), self.length, "bfd")
+        order = list(range(len(packed)))
+        random.Random(seed).shuffle(order)
+        packed = packed.select(order)
+        self.tally.blocks = len(packed)
+        self.tally.tokens = sum(len(piece["input_ids"]) for piece in listed)
+        return packed
+
+
+def chat_ids(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generation: bool) -> list[int]:
+    """Token ids of a chat."""
+    ids: list[int] = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=generation, return_dict=False)
+    return ids
+
+
+@dataclass
+class BlockCollator:
+    """Blocks of a batch side by side, each document seeing itself only.
+
+    Returns `input_ids`, `labels`, `position_ids` [batch, length] and `attention_mask`
+    [batch, 1, length, length], True where a token may look.
+    """
+
+    pad: int
+    length: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Collate rows of (input_ids, labels, seq_lengths)."""
+        size = (len(rows), self.length)
+        ids = torch.full(size, self.pad)
+        labels = torch.full(size, IGNORED)
+        positions = torch.zeros(size, dtype=torch.long)
+        document = torch.full(size, -1)
+        for i, row in enumerate(rows):
+            n = len(row["input_ids"])
+            ids[i, :n] = torch.tensor(row["input_ids"])
+            labels[i, :n] = torch.tensor(row["labels"])
+            start = 0
+            for number, length in enumerate(row["seq_lengths"]):
+                positions[i, start : start + length] = torch.arange(length)
+                document[i, start : start + length] = number
+                labels[i, start] = IGNORED  # nothing precedes it that may be looked at
+                start += length
+        same = document[:, None, :, None] == document[:, None, None, :]
+        causal = torch.ones(self.length, self.length, dtype=torch.bool).tril()
+        return {"input_ids": ids, "labels": labels, "position_ids": positions, "attention_mask": same & causal}

@@ -1,0 +1,71 @@
+"""What a base model from outside may bring in: plain files, plain configuration, safetensors."""
+
+import json
+import struct
+from pathlib import Path
+
+from tasks.lib.errors import DataError
+
+ALLOWED = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja",
+    "model.safetensors.index.json",
+)  # fmt: skip
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".joblib", ".h5", ".npy", ".npz", ".msgpack")
+CODE_KEYS = ("auto_map", "trust_remote_code", "_attn_implementation", "_attn_implementation_internal")
+MAX_HEADER = 100_000_000  # bytes, the format's own limit
+
+
+def admit(folder: Path) -> list[Path]:
+    """The files of a base model that may be used; anything that could run code refuses the model.
+
+    Raises:
+        DataError: for pickled weights without safetensors, Python files, or a configuration that names code.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    asked = f"a base model in {folder} with weights as safetensors"
+    for path in files:
+        if path.suffix == ".py":
+            raise DataError(asked, "Python code", "use a model that needs no code of its own", file=path)
+    if not weights:
+        pickled = [path for path in files if path.suffix in PICKLES]
+        found = "pickled weights, which can run code when they are read" if pickled else "no weights"
+        raise DataError(asked, found, "convert the weights to safetensors where they come from", file=(pickled or [folder])[0])
+    _check_config(folder / "config.json")
+    for path in weights:
+        _check_header(path)
+    return [*weights, *(folder / name for name in ALLOWED if (folder / name).is_file())]
+
+
+def _check_config(path: Path) -> None:
+    if not path.is_file():
+        raise DataError("a base model's config.json", "no such file", "give the folder that holds the model", file=path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError("a base model's config.json", str(error), "copy the model again", file=path) from error
+    found = [key for key in CODE_KEYS if key in config]
+    if found or "quantization_config" in config:
+        names = ", ".join(found or ["quantization_config"])
+        raise DataError(
+            "a base model's configuration that names no code and is not quantised",
+            f"the key(s) {names}",
+            "use a model without them",
+            file=path,
+        )
+
+
+def _check_header(path: Path) -> None:
+    """A safetensors file starts with the length of a JSON header."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        header = file.read(min(size, MAX_HEADER)) if 2 <= size <= MAX_HEADER else b""
+    if not header.startswith(b"{") or len(header) != size:
+        raise DataError(
+            "a safetensors file",
+            "another format under that name (a pickle?) or a broken file",
+            "convert the weights to safetensors where they come from",
+            file=path,
+        )

@@ -1,0 +1,157 @@
+"""Records on disk: one parquet file per role, rows set aside beside them, and a ledger that balances."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.lib.config import Declared
+from tasks.lib.errors import StageError
+from tasks.lib.store import Artifact
+
+BATCH = 2_000
+ROLES = ("corpus", "general", "tune", "preference", "eval")
+# the fields that hold content, by role; a preference row has the ones of its shape
+CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b")
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("dataset", pa.string()),
+        ("role", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("group", pa.string()),
+        *((name, pa.string()) for name in CONTENT),
+        ("rating", pa.float64()),
+        ("winner", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("holdout", pa.int64()),
+    ]
+)
+ASIDE = pa.schema(
+    [(name, pa.string()) for name in ("id", "dataset", "file")]
+    + [("row", pa.int64()), ("reason", pa.string()), ("detail", pa.string()), ("record", pa.string())]
+)
+
+Row = dict[str, Any]
+
+
+class LedgerLine(Declared):
+    """One file's rows: in = used + set aside, by reason."""
+
+    dataset: str
+    role: str
+    file: str
+    sha256: str
+    licence: str
+    kind: str
+    publisher: str
+    rows_in: int
+    rows_used: int
+    set_aside: dict[str, int]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row is accounted for."""
+        return self.rows_in == self.rows_used + sum(self.set_aside.values())
+
+
+class Records(Artifact):
+    """Rows of every role after a data stage, with the ledger up to it."""
+
+    ledger: list[LedgerLine]
+
+    @property
+    def rows(self) -> int:
+        """Rows in use."""
+        return sum(line.rows_used for line in self.ledger)
+
+
+class RecordWriter:
+    """Writes records by role and rows set aside by reason; counts both."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._buffers: dict[str, list[Row]] = {}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self.used: Counter[str] = Counter()
+        self.aside: dict[str, Counter[str]] = {}
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for name in list(self._buffers):
+            self._flush(name)
+        for writer in self._writers.values():
+            writer.close()
+
+    def keep(self, row: Row, name: str | None = None) -> None:
+        """Use a row; it goes to the file of its role, or to the one named."""
+        self.used[row["dataset"]] += 1
+        self.put(row, name or row["role"])
+
+    def set_aside(self, row: Row, reason: str, detail: str = "") -> None:
+        """Put a row aside, with its content and the reason."""
+        self.aside.setdefault(row["dataset"], Counter())[reason] += 1
+        content = {key: value for key, value in row.items() if value not in (None, "", []) and key not in ASIDE.names}
+        line = {key: row[key] for key in ("id", "dataset", "file", "row")}
+        self.put({**line, "reason": reason, "detail": detail, "record": json.dumps(content, ensure_ascii=False)}, "set_aside")
+
+    def put(self, row: Row, name: str) -> None:
+        """Write a row to a file without counting it."""
+        buffer = self._buffers.setdefault(name, [])
+        buffer.append(row)
+        if len(buffer) >= BATCH:
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        buffer = self._buffers[name]
+        if not buffer:
+            return
+        schema = ASIDE if name == "set_aside" else SCHEMA
+        if name not in self._writers:
+            self._writers[name] = pq.ParquetWriter(self._out / f"{name}.parquet", schema)
+        self._writers[name].write_table(pa.Table.from_pylist(buffer, schema=schema))
+        buffer.clear()
+
+
+def iterate(folder: Path, name: str) -> Iterator[Row]:
+    """Rows of one role (or "set_aside"), without empty fields; nothing when there are none."""
+    file = folder / f"{name}.parquet"
+    if not file.is_file():
+        return
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(BATCH):
+            for row in batch.to_pylist():
+                yield {key: value for key, value in row.items() if value is not None}
+
+
+def advance(ledger: list[LedgerLine], writer: RecordWriter) -> list[LedgerLine]:
+    """The ledger after a stage; set-aside reasons add up over the stages.
+
+    Raises:
+        StageError: if a row is neither used nor set aside.
+    """
+    lines = []
+    for line in ledger:
+        aside = Counter(line.set_aside) + writer.aside.get(line.dataset, Counter())
+        new = line.model_copy(update={"rows_used": writer.used[line.dataset], "set_aside": dict(sorted(aside.items()))})
+        require_balance(new)
+        lines.append(new)
+    return lines
+
+
+def require_balance(line: LedgerLine) -> None:
+    """Stop when a row has vanished or appeared."""
+    if not line.balanced:
+        raise StageError(
+            f"rows in = rows used + rows set aside, for dataset {line.dataset!r} ({line.file})",
+            f"{line.rows_in} in, {line.rows_used} used, {sum(line.set_aside.values())} set aside",
+            "this is a fault in slmforge: report it with this message",
+        )

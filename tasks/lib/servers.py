@@ -1,0 +1,160 @@
+"""Servers on loopback: found when they run, started once when they do not, ended when nobody needs them.
+
+A process that needs the Prefect server holds a lease: a kernel lock on a file, which a killed
+process gives back too. The keeper (`python -m tasks.lib.servers`) ends the server, and itself,
+when no lease has been held for a while; so no server is left behind.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import IO
+
+from tasks.lib import places
+from tasks.lib.errors import StageError
+
+GRACE = 20.0  # seconds without a lease before the keeper ends the server
+START_SECONDS = 120.0
+
+
+class Lease:
+    """The right to a running Prefect server, for as long as this process lives or until it is released."""
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+        folder = _home() / "leases"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = (folder / self.name).open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give it back."""
+        Path(self._file.name).unlink(missing_ok=True)
+        self._file.close()
+
+
+def is_dead(lease: str) -> bool:
+    """Whether a lease of this machine is no longer held (its file is left behind only by a kill)."""
+    file = _home() / "leases" / lease
+    if not file.is_file():
+        return False
+    with file.open("r") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def prefect_api() -> str:
+    """The address of a Prefect API: `PREFECT_API_URL`, or our own server, started once if need be.
+
+    Call with a `Lease` held. Two processes that call at once on a new machine share one server.
+
+    Raises:
+        StageError: if it does not come up in time.
+    """
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        return given
+    _home().mkdir(parents=True, exist_ok=True)
+    os.environ["PREFECT_HOME"] = str(_home())
+    with (_home() / "start.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        url = _running()
+        if url is None:
+            _start_keeper()
+            url = _wait()
+    os.environ["PREFECT_API_URL"] = url
+    return url
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with success within two seconds."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own http address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _home() -> Path:
+    return places.runs() / "prefect"
+
+
+def _note() -> Path:
+    return _home() / "server.json"
+
+
+def _running() -> str | None:
+    try:
+        url = str(json.loads(_note().read_text())["url"])
+    except (FileNotFoundError, ValueError):
+        return None
+    return url if answers(f"{url}/health") else None
+
+
+def _start_keeper() -> None:
+    _note().unlink(missing_ok=True)
+    with (_home() / "server.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "tasks.lib.servers"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _wait() -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        url = _running()
+        if url is not None:
+            return url
+        time.sleep(0.2)
+    raise StageError(
+        "a Prefect server on loopback",
+        f"none answers after {START_SECONDS:.0f} s",
+        f"read {_home() / 'server.log'}, or start one yourself and set PREFECT_API_URL",
+    )
+
+
+def keep() -> None:
+    """Run the server until it is not needed."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(_home()), "PREFECT_UI_API_URL": url}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    while not answers(f"{url}/health"):
+        if server.poll() is not None:
+            raise SystemExit(server.returncode)
+        time.sleep(0.2)
+    _note().write_text(json.dumps({"url": url, "pid": server.pid}))
+    idle = time.monotonic()
+    while server.poll() is None:
+        if any(not is_dead(lease.name) for lease in (_home() / "leases").iterdir()):
+            idle = time.monotonic()
+        elif time.monotonic() - idle > GRACE:
+            _note().unlink(missing_ok=True)
+            server.terminate()
+            server.wait(30)
+        time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    keep()

@@ -1,0 +1,102 @@
+"""What surrounds the stages of one flow run: provenance, the tracked parent run, delivery."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.lib import places, tracking
+from tasks.lib.execute import Session
+from tasks.lib.flow import Flow, Job, Order
+
+
+@contextmanager
+def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver: bool = True) -> Iterator[tuple[Job[Any], Session]]:
+    """A session with a tracked parent run, closed at the end.
+
+    With `deliver` it reaches MLflow in the background; without, with the next command that delivers.
+    """
+    job = page.job(order)
+    name = f"{page.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    given = {**tags, "slmforge.flow": page.name, "slmforge.edition": job.sources.edition}
+    writer = tracking.RunWriter(order.domain, name, None, given)
+    writer.params(job.cfg.model_dump(mode="json"))
+    current = Session(order.domain, page.name, writer, dict(tags), provenance())
+    courier = None
+    if deliver:
+        from tasks.lib.delivery import Courier
+
+        courier = Courier()
+        courier.start()
+    status = "FAILED"
+    try:
+        yield job, current
+        status = "FINISHED"
+    finally:
+        cached = {f"slmforge.cached.{e.name}": _made_by(e.record) for e in current.events if e.state == "cached" and e.record}
+        writer.tags({**cached, **{f"slmforge.made.{e.name}": e.record.id for e in current.events if e.state == "made" and e.record}})
+        writer.end(status)
+        log(order, page.name, status, current)
+        left = 0 if courier is None else courier.finish()
+        if courier is not None and left:
+            print(
+                f"MLflow is away ({courier.fault or 'slow'}): {left} events wait in {tracking.spool()} "
+                "and arrive with the next command, or with `slmforge runs`."
+            )
+
+
+def _made_by(record: Any) -> str:
+    """How a cached stage names the run that made it: artifact, tracked key, and Prefect's task run."""
+    return json.dumps({"artifact": record.id, "key": record.made.get("key"), "at": record.made.get("ended")})
+
+
+def log(order: Order, flow: str, status: str, current: Session | None) -> None:
+    """One line of history per flow run, the ones that had nothing to do included."""
+    place = places.runs() / "history.jsonl"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    states: dict[str, str] = {} if current is None else {e.name: e.state for e in current.events}
+    line = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flow": flow,
+        "status": status,
+        **order.parameters(),
+        "made": [name for name, state in states.items() if state == "made"],
+        "cached": [name for name, state in states.items() if state == "cached"],
+    }
+    with place.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """The git commit of the code and of the working directory, and the digest of what differs from it."""
+    found: dict[str, Any] = {}
+    for name, folder in (("code", places.CHECKOUT), ("workplace", Path.cwd())):
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit is None:
+            continue
+        diff = _git(folder, "diff", "HEAD") or ""
+        key = "commit" if name == "code" else "workplace_commit"
+        found[key] = commit.strip()
+        found[f"{key}_dirty_sha256"] = _keep_diff(diff) if diff else None
+    return found
+
+
+def _keep_diff(diff: str) -> str:
+    """Keep a diff under its digest, where the lineage record finds it."""
+    digest = hashlib.sha256(diff.encode()).hexdigest()
+    place = places.runs() / "diffs" / f"{digest}.diff"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(diff, encoding="utf-8")
+    return digest
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=30)
+    except FileNotFoundError:
+        return None  # no git on this machine: the lineage record says that the commit is unknown
+    return done.stdout if done.returncode == 0 else None

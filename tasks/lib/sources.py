@@ -1,0 +1,157 @@
+"""From a declared source to a local file whose digest is known: folder, mirror, then the web."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from pydoc_data.topics import topics
+
+from pydantic import Field
+
+from tasks.lib import digests, places
+from tasks.lib.config import RUNTIME, Declared
+from tasks.lib.domain import BuiltinSource, Dataset, Domain, Edition, PathSource, PublishedSource
+from tasks.lib.errors import DataError
+
+DOWNLOAD_CAP = 20_000_000_000  # bytes
+
+
+class ResolvedDataset(Declared):
+    """A dataset and the digest of its bytes; where the file lies is not part of what it is."""
+
+    dataset: Dataset
+    sha256: str
+    bytes: int
+    file: Path | None = Field(default=None, json_schema_extra=RUNTIME)
+
+
+class Sources(Declared):
+    """Everything that goes in: one edition's datasets, resolved."""
+
+    edition: Edition
+    datasets: list[ResolvedDataset]
+
+
+def builtin_documents() -> list[tuple[str, str]]:
+    """Python's documentation topics as (name, text), in name order."""
+    return sorted((name, text) for name, text in topics.items())
+
+
+def builtin_digest() -> str:
+    """sha256 over the builtin documents."""
+    return digests.of_value([list(pair) for pair in builtin_documents()])
+
+
+class Mirror:
+    """A folder of files found by their sha256, whatever they are called."""
+
+    def __init__(self, folder: Path | None, remembered: digests.Remembered) -> None:
+        self._folder, self._remembered = folder, remembered
+        self._index: dict[str, Path] | None = None
+
+    def find(self, sha256: str) -> Path | None:
+        """The mirror's file with that digest, if it has one."""
+        if self._folder is None:
+            return None
+        if self._index is None:
+            self._index = {self._remembered.of(path): path for path in self._files(self._folder)}
+        return self._index.get(sha256)
+
+    @staticmethod
+    def _files(folder: Path) -> Iterator[Path]:
+        if not folder.is_dir():
+            raise DataError(f"mirror {folder}", "no such folder", "give the folder that holds the files")
+        for place, _, names in sorted(os.walk(folder)):
+            yield from (Path(place) / name for name in sorted(names))
+
+
+def resolve(domain: Domain, edition: Edition, mirror: Path | None) -> Sources:
+    """Find every dataset's bytes.
+
+    Raises:
+        DataError: if a file is missing, leaves the domain folder, or has another digest.
+    """
+    remembered = digests.Remembered()
+    shelf = Mirror(mirror, remembered)
+    found = [_resolve(dataset, domain, shelf, remembered) for dataset in domain.datasets(edition)]
+    remembered.save()
+    return Sources(edition=edition, datasets=found)
+
+
+def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: digests.Remembered) -> ResolvedDataset:
+    source = dataset.source
+    if isinstance(source, BuiltinSource):
+        size = sum(len(text.encode()) for _, text in builtin_documents())
+        return ResolvedDataset(dataset=dataset, sha256=builtin_digest(), bytes=size)
+    if isinstance(source, PathSource):
+        file = _inside(domain.folder, source.path, dataset.name)
+        digest = remembered.of(file)
+        if source.sha256 not in (None, digest):
+            raise DataError(
+                f"dataset {dataset.name!r}: sha256 {source.sha256}",
+                f"sha256 {digest}",
+                "restore the file that was pinned, or pin the new digest in domain.yaml",
+                file=file,
+            )
+        return ResolvedDataset(dataset=dataset, sha256=digest, bytes=file.stat().st_size, file=file)
+    file_or_none = mirror.find(source.sha256) or _kept(source.sha256)
+    if file_or_none is None and isinstance(source, PublishedSource):
+        file_or_none = _download(source, dataset.name)
+    if file_or_none is None:
+        raise DataError(
+            f"dataset {dataset.name!r}: the file {dataset.file_name} with sha256 {source.sha256}",
+            "it is a subset that only a mirror holds, and no mirror given has it",
+            "give the folder that holds it: --mirror DIR or SLMFORGE_MIRROR",
+            file=domain.folder / "domain.yaml",
+        )
+    return ResolvedDataset(dataset=dataset, sha256=source.sha256, bytes=file_or_none.stat().st_size, file=file_or_none)
+
+
+def _inside(folder: Path, relative: str, name: str) -> Path:
+    file = (folder / relative).resolve()
+    if Path(relative).is_absolute() or not file.is_relative_to(folder.resolve()):
+        raise DataError(
+            f"dataset {name!r}: a file inside the domain folder",
+            f"{relative!r} leaves it",
+            "copy the file into the domain's data/ and name it from there",
+            file=folder / "domain.yaml",
+        )
+    if not file.is_file():
+        raise DataError(f"dataset {name!r}: {relative}", "no such file", "add the file or correct `path:`", file=folder / "domain.yaml")
+    return file
+
+
+def _kept(sha256: str) -> Path | None:
+    kept = places.runs() / "downloads" / sha256
+    return kept if kept.is_file() else None
+
+
+def _download(source: PublishedSource, name: str) -> Path:
+    """Fetch a pinned file; it takes its place only when its digest is the declared one."""
+    kept = places.runs() / "downloads" / source.sha256
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    temporary = kept.with_name(f".{source.sha256}.{os.getpid()}")
+    remedy = "check the network, or put the file into a mirror: --mirror DIR or SLMFORGE_MIRROR"
+    try:
+        # the card admits https only
+        with urllib.request.urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:  # noqa: S310
+            size = 0
+            while block := answer.read(1 << 20):
+                size += len(block)
+                if size > DOWNLOAD_CAP:
+                    raise DataError(f"dataset {name!r}", f"more than {DOWNLOAD_CAP:,} bytes at {source.url}", remedy)
+                file.write(block)
+        digest = digests.of_file(temporary)
+        if digest != source.sha256:
+            raise DataError(
+                f"dataset {name!r}: sha256 {source.sha256}",
+                f"{source.url} has sha256 {digest}",
+                "the published file has changed: look at it, then pin the new digest in domain.yaml",
+            )
+        temporary.replace(kept)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise DataError(f"dataset {name!r} from {source.url}", f"it cannot be fetched ({error})", remedy) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return kept

@@ -1,0 +1,193 @@
+"""The artifact store: a folder per identity, its record written last, committed by rename.
+
+The existence of `artifact.json` in its final place means done; nothing else does.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.lib import digests, places
+from tasks.lib.errors import DataError, StageError
+
+RECORD = "artifact.json"
+VIEW = "view"  # renderings for people: recorded, but not part of what the artifact is
+LIBRARIES = (
+    "slmforge", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow", "tokenizers",
+    "great-expectations", "rensa", "rdkit", "torchao", "lm-eval", "mlflow", "prefect", "numpy",
+)  # fmt: skip
+
+
+class Artifact(BaseModel):
+    """What a stage made: facts in its fields, files in its folder.
+
+    `id` and `digest` are set by the store; subclasses add facts that are the same every time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = ""
+    digest: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The artifact's folder."""
+        return root() / self.id
+
+    @property
+    def stage(self) -> str:
+        """The name of the stage that made it."""
+        return self.id.split("/")[0]
+
+    def refusal(self) -> str | None:
+        """Why nothing may be built on this artifact, or None."""
+        return None
+
+    def gone(self) -> str | None:
+        """Why what this artifact stands for outside the store is no longer there, or None."""
+        return None
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact: path relative to its folder, bytes, sha256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Record(BaseModel):
+    """`artifact.json`: everything that is known about how an artifact came to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    version: str
+    id: str
+    digest: str
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    facts: dict[str, Any]
+    measured: dict[str, Any]
+    files: list[FileEntry]
+    libraries: dict[str, str]
+    made: dict[str, Any]
+
+
+def root() -> Path:
+    """The folder of all artifacts."""
+    return places.runs() / "artifacts"
+
+
+def find(identifier: str) -> Record | None:
+    """The record of a committed artifact, or None."""
+    try:
+        return Record.model_validate_json((root() / identifier / RECORD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def verify(record: Record) -> None:
+    """Compare every file with the record.
+
+    Raises:
+        DataError: naming the file that is missing or differs.
+    """
+    folder = root() / record.id
+    for entry in record.files:
+        file = folder / entry.path
+        found = "nothing" if not file.is_file() else None
+        if found is None and (file.stat().st_size != entry.bytes or digests.of_file(file) != entry.sha256):
+            found = f"{file.stat().st_size:,} bytes with another sha256"
+        if found:
+            raise DataError(
+                f"the artifact {record.id} as it was committed",
+                f"{found} in place of {entry.bytes:,} bytes with sha256 {entry.sha256[:12]}…",
+                f"delete the folder {folder} and run the same command again: the stage will make it anew",
+                file=file,
+            )
+
+
+@contextmanager
+def lock(identifier: str) -> Iterator[None]:
+    """Hold the one right to make `identifier`; the kernel gives it back when the process dies."""
+    place = root() / f"{identifier}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def workspace(identifier: str) -> Path:
+    """An empty folder beside the artifact's place (call with the lock held; leftovers are removed)."""
+    stage, name = identifier.split("/")
+    for leftover in (root() / stage).glob(f".{name}.*"):
+        shutil.rmtree(leftover)
+    folder = root() / stage / f".{name}.{os.getpid()}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def list_files(folder: Path) -> list[FileEntry]:
+    """Every file below `folder` with its digest, in path order.
+
+    Raises:
+        StageError: if there is a link among them.
+    """
+    entries = []
+    for file in sorted(folder.rglob("*")):
+        if file.is_symlink():
+            raise StageError(f"plain files below {folder}", f"a link: {file.name}", "write the content itself")
+        if file.is_file() and file.name != RECORD:
+            relative = file.relative_to(folder).as_posix()
+            entries.append(FileEntry(path=relative, bytes=file.stat().st_size, sha256=digests.of_file(file)))
+    return entries
+
+
+def content_digest(files: list[FileEntry], facts: dict[str, Any]) -> str:
+    """What an artifact is: its files (renderings aside) and its facts."""
+    content = {entry.path: entry.sha256 for entry in files if not entry.path.startswith(f"{VIEW}/")}
+    return digests.of_value({"files": content, "facts": facts})
+
+
+def commit(folder: Path, record: Record) -> None:
+    """Write the record, push everything to disk, and rename the folder to its place."""
+    (folder / RECORD).write_text(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True))
+    for entry in [*record.files, FileEntry(path=RECORD, bytes=0, sha256="")]:
+        _sync(folder / entry.path)
+    _sync(folder)
+    final = root() / record.id
+    if final.exists():  # an artifact folder without a record: never committed, never to be read
+        shutil.rmtree(final)
+    folder.rename(final)
+    _sync(final.parent)
+
+
+def libraries() -> dict[str, str]:
+    """Installed versions of the libraries that shape results."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an optional one that is not installed shaped nothing
+    return found
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,214 @@
+"""One trainer call per method, from transformers and TRL; the loop is theirs, the plumbing is ours."""
+
+import math
+import tempfile
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from tasks.lib import models, progress, tracking
+from tasks.lib.errors import ConfigError, StageError
+from tasks.lib.packing import BlockCollator
+from tasks.lib.training_config import TrainingConfig
+
+LOG_POINTS = 60  # points of a curve
+
+
+class Curve(TrainerCallback):
+    """Sends metrics to tracking, keeps the loss curve, moves the progress bar."""
+
+    def __init__(self, what: str, tokens_per_step: int) -> None:
+        self._what, self._tokens = what, tokens_per_step
+        self.points: list[dict[str, float]] = []
+        self._bar: progress.Bar | None = None
+        self._loss = math.nan
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Open the bar."""
+        self._bar = progress.Bar(self._what, state.max_steps * self._tokens, "tok")
+        self._started = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.advance(self._tokens, f"loss {self._loss:.3f}")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        """Keep numbers over time."""
+        numbers = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        if "loss" in numbers:
+            self._loss = numbers["loss"]
+            if not math.isfinite(self._loss):
+                raise StageError(
+                    f"{self._what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
+                )
+            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in ("loss", "rewards/accuracies")}})
+        kept = {k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}
+        if kept:
+            tracking.metric(kept, state.global_step)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Close the bar."""
+        self.seconds = time.monotonic() - self._started
+        if self._bar is not None:
+            self._bar.close()
+
+
+class PlainLossSFT(SFTTrainer):
+    """TRL's SFT with the model's own loss.
+
+    TRL's fused language-model head falls back to fp32 tiles on a CPU and also computes entropy
+    and accuracy; the plain loss is the same number at a fraction of the time.
+    """
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The loss of `transformers.Trainer`."""
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+
+class DistillTrainer(Trainer):
+    """Learns from labels and from a teacher's distribution at once (Hinton et al., 2015).
+
+    loss = (1 - weight) * cross entropy + weight * T^2 * KL(teacher || student), over the
+    positions that have a label. With weight 0 the teacher is not asked.
+    """
+
+    def __init__(self, *args: Any, teacher: PreTrainedModel, weight: float, temperature: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._teacher, self._weight, self._temperature = teacher, weight, temperature
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The weighted sum of both losses."""
+        if self._weight == 0:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outputs = model(**inputs)
+        asked = {key: value for key, value in inputs.items() if key != "labels"}
+        with torch.no_grad():
+            teacher = self._teacher(**asked).logits
+        here = inputs["labels"][:, 1:] != -100
+        t = self._temperature
+        student_log = F.log_softmax(outputs.logits[:, :-1][here].float() / t, dim=-1)
+        teacher_log = F.log_softmax(teacher[:, :-1][here].float() / t, dim=-1)
+        kl = F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+        loss = (1 - self._weight) * outputs.loss + self._weight * t * t * kl
+        return (loss, outputs) if return_outputs else loss
+
+
+def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
+    """The library's own arguments: ours, then what the user passes verbatim in `trainer:`."""
+    place = models.device(cfg.device)
+    steps = cfg.steps(blocks)
+    chosen: dict[str, Any] = {
+        "output_dir": work,
+        "per_device_train_batch_size": cfg.batch,
+        "per_device_eval_batch_size": cfg.batch,
+        "gradient_accumulation_steps": cfg.accumulation,
+        "max_steps": steps,
+        "learning_rate": cfg.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(cfg.warmup * steps),
+        "weight_decay": cfg.weight_decay,
+        "max_grad_norm": 1.0,
+        "bf16": models.use_bf16(cfg.precision, place),
+        "use_cpu": place.type == "cpu",
+        "dataloader_num_workers": cfg.workers,
+        "gradient_checkpointing": False,
+        "logging_steps": max(1, steps // LOG_POINTS),
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "seed": cfg.seed,
+        "data_seed": cfg.seed,
+        **extra,
+    }
+    try:
+        return kind(**{**chosen, **cfg.trainer})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
+
+
+def _finish(curve: Curve, tokens: int) -> None:
+    seconds = max(curve.seconds, 1e-9)
+    tracking.measure(training_seconds=round(seconds, 2), tokens_per_second=round(tokens / seconds, 1))
+
+
+def fit(
+    model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any
+) -> list[dict[str, float]]:
+    """Train on packed blocks; returns the loss curve.
+
+    `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
+    temperature=` it is distillation. Blocks are of `cfg.length` tokens.
+    """
+    set_seed(cfg.seed)
+    curve = Curve(what, cfg.batch * cfg.accumulation * cfg.length)
+    collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
+    with tempfile.TemporaryDirectory() as work:
+        if what == "tune":
+            args = _arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
+            trainer: Trainer = PlainLossSFT(
+                model, args, data_collator=collate, train_dataset=blocks, processing_class=tokenizer, callbacks=[curve]
+            )
+        else:
+            args = _arguments(TrainingArguments, cfg, len(blocks), work)
+            kind: Any = DistillTrainer if distill else Trainer
+            trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
+        trainer.remove_callback(PrinterCallback)  # the bar says it already
+        trainer.train()
+    _finish(curve, cfg.steps(len(blocks)) * cfg.batch * cfg.accumulation * cfg.length)
+    return curve.points
+
+
+def fit_preferences(
+    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str
+) -> list[dict[str, float]]:
+    """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL."""
+    set_seed(cfg.seed)
+    curve = Curve("align", cfg.batch * cfg.accumulation * cfg.length)
+    tokenizer.padding_side = "left"
+    with tempfile.TemporaryDirectory() as work:
+        args = _arguments(
+            DPOConfig, cfg, len(pairs), work, beta=beta, loss_type=[loss], max_length=cfg.length, precompute_ref_log_probs=True
+        )
+        trainer = DPOTrainer(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    _finish(curve, cfg.steps(len(pairs)) * cfg.batch * cfg.accumulation * cfg.length)
+    return curve.points
+
+
+@torch.inference_mode()
+def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, length: int, batch: int = 8) -> float:
+    """Mean negative log-likelihood (nats a token) over the labelled positions of blocks."""
+    collate = BlockCollator(tokenizer.pad_token_id, length)
+    model.eval()
+    total, count = 0.0, 0
+    bf16 = models.use_bf16("auto", model.device)
+    for start in range(0, len(blocks), batch):
+        inputs = collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))])
+        inputs = {key: value.to(model.device) for key, value in inputs.items()}
+        n = int((inputs["labels"][:, 1:] != -100).sum())
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            total += float(model(**inputs).loss) * n
+        count += n
+    return total / max(1, count)

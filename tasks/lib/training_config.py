@@ -1,0 +1,39 @@
+"""What may be set of any training, without the libraries that train."""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tasks.lib.config import RUNTIME, StageConfig
+from tasks.lib.errors import DataError
+
+
+class TrainingConfig(StageConfig):
+    """Budget, optimisation and place of one training run."""
+
+    epochs: float = Field(default=1.0, gt=0, description="passes over the data, unless tokens caps them")
+    tokens: int | None = Field(default=None, ge=1, description="token budget; the data repeat or stop there")
+    length: int = Field(default=512, ge=16, description="tokens in a block")
+    batch: int = Field(default=8, ge=1, description="blocks (or pairs) in a step on one device")
+    accumulation: int = Field(default=1, ge=1, description="steps whose gradients are added up")
+    learning_rate: float = Field(default=5e-4, ge=0)
+    warmup: float = Field(default=0.05, ge=0, le=1, description="share of the steps")
+    weight_decay: float = Field(default=0.01, ge=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 42
+    trainer: dict[str, Any] = Field(default={}, description="passed verbatim to the library's own arguments")
+    device: str = Field(default="auto", json_schema_extra=RUNTIME)
+    workers: int = Field(default=0, ge=0, json_schema_extra=RUNTIME, description="data loading processes")
+
+    def steps(self, blocks: int) -> int:
+        """Optimiser steps over `blocks` blocks (or pairs).
+
+        Raises:
+            DataError: if there is nothing to train on.
+        """
+        if blocks == 0:
+            raise DataError("something to train on", "no row that fits", "add rows, or raise `length`")
+        if self.tokens is not None:
+            return max(1, round(self.tokens / (self.batch * self.accumulation * self.length)))
+        return max(1, math.ceil(self.epochs * blocks / (self.batch * self.accumulation)))

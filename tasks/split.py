@@ -1,0 +1,164 @@
+"""Fix which rows train, which validate and which are held out; nothing is in two of them."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.lib import digests
+from tasks.lib.config import StageConfig
+from tasks.lib.errors import DataError
+from tasks.lib.general import is_heldout
+from tasks.lib.pairs import pairs_of
+from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate
+from tasks.lib.stage import stage
+from tasks.lib.store import Artifact
+
+
+class SplitConfig(StageConfig):
+    """Shares, and what to do about overlap."""
+
+    valid: float = Field(default=0.05, gt=0, lt=0.5, description="share of groups kept for validation")
+    overlap: Literal["refuse", "set-aside"] = Field(
+        default="refuse", description="what to do when a training row asks what a declared evaluation row asks"
+    )
+
+
+class Split(Artifact):
+    """Records by role and part, evaluation sets by name, and the final ledger."""
+
+    ledger: list[LedgerLine]
+    counts: dict[str, int]
+    eval_sets: dict[str, int]
+
+    def eval_file(self, name: str) -> Path:
+        """The JSON-lines file of an evaluation set."""
+        return self.path / "eval" / f"{name}.jsonl"
+
+
+@stage(version="1")
+def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
+    """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
+
+    Raises:
+        DataError: if a training row asks what a declared evaluation row asks, naming both.
+    """
+    with RecordWriter(out) as writer:
+        work = _Splitting(out, cfg, records.path, writer)
+        for row in iterate(records.path, "eval"):
+            work.hold_out(row, row["dataset"])
+        for row in iterate(records.path, "general"):
+            work.keep(row, "general", {_group(row)} if is_heldout(row["text"]) else set())
+        for role in ("corpus", "tune"):
+            valid = _groups(iterate(records.path, role), cfg.valid)
+            for row in iterate(records.path, role):
+                if row["id"] in work.held:
+                    work.hold_out(row, f"{row['dataset']}-heldout")
+                elif not work.overlaps(row):
+                    work.keep(row, role, valid)
+        work.preferences(records.path)
+    ledger = advance(records.ledger, writer)
+    return Split(ledger=ledger, counts=dict(sorted(work.counts.items())), eval_sets=dict(sorted(work.sets.items())))
+
+
+class _Splitting:
+    """One split under way: what is held out, where rows go, and how many went."""
+
+    def __init__(self, out: Path, cfg: SplitConfig, source: Path, writer: RecordWriter) -> None:
+        self._out, self._cfg, self._writer = out, cfg, writer
+        self._asked = {_question(row): row["id"] for row in iterate(source, "eval")}
+        self.held = _held_out(source)
+        self._held_questions = frozenset(self.held.values())
+        self.counts: Counter[str] = Counter()
+        self.sets: Counter[str] = Counter()
+
+    def keep(self, row: Row, role: str, valid: set[str]) -> None:
+        """Send a row to train or valid."""
+        part = f"{role}-{'valid' if _group(row) in valid else 'train'}"
+        self.counts[part] += 1
+        self._writer.keep(row, part)
+
+    def hold_out(self, row: Row, name: str) -> None:
+        """Send a row to an evaluation set, as the evaluation harness reads it."""
+        self.sets[name] += 1
+        self._writer.keep(row, "eval")
+        line = {key: row[key] for key in ("id", "system", "prompt", "response") if row.get(key)}
+        if row.get("choices"):
+            line |= {"choices": row["choices"], "label": row["choices"].index(row["response"])}
+        folder = self._out / "eval"
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def overlaps(self, row: Row) -> bool:
+        """Whether a training row is out because an evaluation row asks the same; it is set aside then."""
+        if "prompt" not in row:
+            return False
+        question = _question(row)
+        other = self._asked.get(question)
+        if other is not None and self._cfg.overlap == "refuse":
+            raise DataError(
+                "training rows and evaluation rows that have no question in common",
+                f"it asks the same as the evaluation row {other}: {row['prompt'][:120]!r}",
+                "remove one of the two, or set split.overlap=set-aside",
+                file=row["file"],
+                row=row["row"],
+            )
+        if other is None and question not in self._held_questions:
+            return False
+        self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
+        return True
+
+    def preferences(self, source: Path) -> None:
+        """Turn preference rows into (chosen, rejected) pairs; a rated row without a counterpart is set aside."""
+        rows = [row for row in iterate(source, "preference") if not self.overlaps(row)]
+        valid = _groups(rows, self._cfg.valid)
+        made = pairs_of(rows)
+        for pair in made.pairs:
+            part = f"preference-{'valid' if _group(pair) in valid else 'train'}"
+            self.counts[part] += 1
+            self._writer.put(pair, part)
+        for row in rows:
+            if row["id"] in made.used:
+                self._writer.used[row["dataset"]] += 1
+            else:
+                self._writer.set_aside(row, "no-counterpart", "no answer to the same question has another rating")
+
+
+def _group(row: Row) -> str:
+    """What must stay together: the declared group, else the question or the text itself."""
+    key = row.get("group") or row.get("prompt") or row.get("text") or row["id"]
+    return digests.of_text(f"{row['dataset'] if row.get('group') else ''}\x1f{key}")
+
+
+def _question(row: Row) -> str:
+    return digests.of_text(" ".join(f"{row.get('system', '')} {row['prompt']}".split()).casefold())
+
+
+def _groups(rows: Iterable[Row], share: float) -> set[str]:
+    """The groups that validate: those whose digest falls below the share; always one where there are two."""
+    groups = sorted({_group(row) for row in rows})
+    bound = f"{int(share * 2**64):016x}"
+    chosen = {group for group in groups if group[:16] < bound}
+    return chosen or set(groups[:1] if len(groups) > 1 else [])
+
+
+def _held_out(folder: Path) -> dict[str, str]:
+    """Ids of the rows held out of tune datasets (whole groups, by digest) -> their question."""
+    by_dataset: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in iterate(folder, "tune"):
+        if row.get("holdout"):
+            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system") if key in row}
+            by_dataset[row["dataset"]][_group(row)].append(slim)
+    held: dict[str, str] = {}
+    for groups in by_dataset.values():
+        taken = 0
+        for group in sorted(groups):
+            if taken >= groups[group][0]["holdout"]:
+                break
+            taken += len(groups[group])
+            held.update({row["id"]: _question(row) for row in groups[group]})
+    return held

@@ -1,0 +1,62 @@
+"""Supervised fine-tuning on prompts and responses, with TRL; all weights or LoRA adapters."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.lib.config import StageConfig
+from tasks.lib.model import Model
+from tasks.lib.records import iterate
+from tasks.lib.stage import stage
+from tasks.lib.training_config import TrainingConfig
+from tasks.split import Split
+
+
+class Full(StageConfig):
+    """Every weight learns."""
+
+    kind: Literal["full"] = "full"
+
+
+class Lora(StageConfig):
+    """Low-rank adapters learn; they are merged into the weights at the end and kept beside them."""
+
+    kind: Literal["lora"]
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | list[str] = "all-linear"
+
+
+Method = Annotated[Full | Lora, Field(discriminator="kind")]
+
+
+class TuneConfig(TrainingConfig):
+    """Supervised fine-tuning."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=8e-4, ge=0)
+    method: Method = Full()
+
+
+@stage(version="1", needs=("models", "training"))
+def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
+    """Fine-tune on prompts and responses; the loss sees the responses only."""
+    from tasks.lib import models, tracking
+    from tasks.lib.packing import Encoder
+    from tasks.lib.training import fit
+
+    network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
+    if isinstance(cfg.method, Lora):
+        m = cfg.method
+        network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
+    encoder = Encoder(tokenizer, cfg.length)
+    rows = iterate(data.path, "tune-train")
+    blocks = encoder.pack((piece for row in rows for piece in encoder.exchange(row)), cfg.seed)
+    tracking.measure(curve=fit(network, tokenizer, blocks, cfg, "tune"))
+    if isinstance(cfg.method, Lora):
+        network.save_pretrained(out / "adapter")
+    models.save(models.merged(network), tokenizer, out)
+    facts = {**encoder.tally.facts(), "steps": cfg.steps(len(blocks))}
+    return model.model_copy(update={"data": facts})
