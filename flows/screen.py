@@ -38,6 +38,8 @@ def summary(artifact: Any, measured: dict[str, Any]) -> str:
         parts.append(f"{artifact.parameters / 1e6:.1f} M parameters, {artifact.bytes / 1e6:.1f} MB")
     if "tokens_per_second" in measured:
         parts.append(f"{measured['tokens_per_second']:,.0f} tokens/s")
+    if "pairs_per_second" in measured:
+        parts.append(f"{measured['pairs_per_second']:,.1f} pairs/s")
     if hasattr(artifact, "subject"):
         parts += [f"{t.task} {t.value:.2f}" for t in artifact.tasks if t.value is not None]
         bits = artifact.domain_bits_per_byte

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tasks.lib import digests, progress
+from tasks.lib.cleaning import folded
 from tasks.lib.config import StageConfig
 from tasks.lib.near import NearDuplicates
 from tasks.lib.records import CONTENT, ROLES, Records, RecordWriter, Row, advance, iterate
@@ -20,7 +21,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="1")
+@stage(version="2")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -43,11 +44,11 @@ def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
 
 
 def _key(row: Row) -> str:
-    """What makes two rows of one role the same: their content, case and spacing aside.
+    """What makes two rows of one role the same: their content, spacing and the case of plain words aside.
 
     Rows of an evaluation set repeat only within their own dataset.
     """
-    words = [f"{key}={' '.join(row[key].split()).casefold()}" for key in (*CONTENT, "winner") if key in row]
+    words = [f"{key}={folded(row[key])}" for key in (*CONTENT, "winner") if key in row]
     scope = row["dataset"] if row["role"] == "eval" else ""
     return digests.of_text("\x1f".join([scope, str(row.get("rating", "")), *words]))
 

@@ -18,8 +18,8 @@ class DistillConfig(TrainingConfig):
     """The student and how it learns."""
 
     layers: int = Field(default=3, ge=1, description="layers of the student, taken evenly from the teacher")
-    weight: float = Field(default=0.7, ge=0, le=1, description="share of the teacher's distribution in the loss")
-    temperature: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher's distribution in the loss")
+    temperature: float = Field(default=2.0, gt=0)
     learning_rate: float = Field(default=8e-4, ge=0)
     replay: float = Field(default=0.1, ge=0, lt=1, description="share of general text among the documents' characters")
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
@@ -46,7 +46,8 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
     master.to(place).eval()
     student = models.fewer_layers(master, cfg.layers)
     curve = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
-    measured: dict[str, Any] = {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
+    measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, tokenizer, data, cfg).items()}
+    measured |= {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
     if cfg.control:
         alone = models.fewer_layers(master, cfg.layers)
         fit(alone, tokenizer, blocks, cfg, "distill (control)", teacher=master, weight=0.0, temperature=1.0)

@@ -20,7 +20,7 @@ class IngestConfig(StageConfig):
     max_set_aside: float = Field(default=0.5, ge=0, le=1, description="refuse a dataset of which a larger share cannot be mapped")
 
 
-@stage(version="1")
+@stage(version="2")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason."""
     with RecordWriter(out) as writer:
@@ -29,13 +29,12 @@ def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
 
 
 def _dataset(resolved: ResolvedDataset, cfg: IngestConfig, writer: RecordWriter) -> LedgerLine:
-    dataset, rows, last = resolved.dataset, 0, {}
+    dataset, rows = resolved.dataset, 0
     file = resolved.file or dataset.file_name
     for number, row in progress.rows(read(resolved), f"ingest {dataset.name}"):
         if rows == 0:
             require_columns(dataset, row, file, number)
         rows += 1
-        last = row
         try:
             writer.keep(to_record(dataset, row, number))
         except SetAside as aside:
@@ -45,7 +44,7 @@ def _dataset(resolved: ResolvedDataset, cfg: IngestConfig, writer: RecordWriter)
     if rows == 0:
         raise DataError(
             f"dataset {dataset.name!r}: at least one row",
-            "an empty file" if not last else "no rows",
+            "no rows",
             "add rows, or remove the dataset from domain.yaml",
             file=file,
         )

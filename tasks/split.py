@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from tasks.lib import digests
+from tasks.lib.cleaning import folded
 from tasks.lib.config import StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
@@ -39,7 +40,7 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="1")
+@stage(version="2")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
 
@@ -53,7 +54,7 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
         for row in iterate(records.path, "general"):
             work.keep(row, "general", {_group(row)} if is_heldout(row["text"]) else set())
         for role in ("corpus", "tune"):
-            valid = _groups(iterate(records.path, role), cfg.valid)
+            valid = _groups((row for row in iterate(records.path, role) if row["id"] not in work.held), cfg.valid)
             for row in iterate(records.path, role):
                 if row["id"] in work.held:
                     work.hold_out(row, f"{row['dataset']}-heldout")
@@ -135,15 +136,18 @@ def _group(row: Row) -> str:
 
 
 def _question(row: Row) -> str:
-    return digests.of_text(" ".join(f"{row.get('system', '')} {row['prompt']}".split()).casefold())
+    return digests.of_text(folded(f"{row.get('system', '')} {row['prompt']}"))
 
 
 def _groups(rows: Iterable[Row], share: float) -> set[str]:
-    """The groups that validate: those whose digest falls below the share; always one where there are two."""
-    groups = sorted({_group(row) for row in rows})
+    """The groups that validate: those whose draw falls below the share; always one where there are two.
+
+    The draw is not the group's own digest, by which evaluation sets are held out: the two must not favour the same groups.
+    """
+    draws = {digests.of_text(f"valid\x1f{group}"): group for group in {_group(row) for row in rows}}
     bound = f"{int(share * 2**64):016x}"
-    chosen = {group for group in groups if group[:16] < bound}
-    return chosen or set(groups[:1] if len(groups) > 1 else [])
+    chosen = {group for draw, group in draws.items() if draw[:16] < bound}
+    return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
 def _held_out(folder: Path) -> dict[str, str]:
@@ -154,11 +158,18 @@ def _held_out(folder: Path) -> dict[str, str]:
             slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system") if key in row}
             by_dataset[row["dataset"]][_group(row)].append(slim)
     held: dict[str, str] = {}
-    for groups in by_dataset.values():
+    for name, groups in by_dataset.items():
         taken = 0
         for group in sorted(groups):
             if taken >= groups[group][0]["holdout"]:
                 break
             taken += len(groups[group])
             held.update({row["id"]: _question(row) for row in groups[group]})
+        if taken == sum(map(len, groups.values())):
+            raise DataError(
+                f"dataset {name!r}: rows to train on after its holdout",
+                f"the holdout takes all {taken} rows, in {len(groups)} group(s)",
+                "lower `holdout:`, or declare a `group` with more than one value",
+                file=folder,
+            )
     return held

@@ -1,7 +1,8 @@
 """Supervised fine-tuning on prompts and responses, with TRL; all weights or LoRA adapters."""
 
+import random
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -38,11 +39,14 @@ class TuneConfig(TrainingConfig):
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=8e-4, ge=0)
     method: Method = Full()
+    replay: float = Field(
+        default=0.3, ge=0, lt=1, description="share of documents among the tokens, against forgetting what pretraining taught"
+    )
 
 
 @stage(version="1", needs=("models", "training"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
-    """Fine-tune on prompts and responses; the loss sees the responses only."""
+    """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from tasks.lib import models, tracking
     from tasks.lib.packing import Encoder
     from tasks.lib.training import fit
@@ -52,11 +56,29 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
         m = cfg.method
         network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
     encoder = Encoder(tokenizer, cfg.length)
-    rows = iterate(data.path, "tune-train")
-    blocks = encoder.pack((piece for row in rows for piece in encoder.exchange(row)), cfg.seed)
+    exchanges = [piece for row in iterate(data.path, "tune-train") for piece in encoder.exchange(row)]
+    replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges))
+    blocks = encoder.pack([*exchanges, *replayed], cfg.seed)
     tracking.measure(curve=fit(network, tokenizer, blocks, cfg, "tune"))
     if isinstance(cfg.method, Lora):
         network.save_pretrained(out / "adapter")
     models.save(models.merged(network), tokenizer, out)
-    facts = {**encoder.tally.facts(), "steps": cfg.steps(len(blocks))}
+    replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
+    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, "steps": cfg.steps(len(blocks))}
     return model.model_copy(update={"data": facts})
+
+
+def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int) -> list[dict[str, Any]]:
+    """Pieces of training documents, domain and general alike, that make up the replayed share."""
+    wanted = cfg.replay / (1 - cfg.replay) * tokens
+    texts = [row["text"] for part in ("corpus-train", "general-train") for row in iterate(data.path, part)]
+    random.Random(cfg.seed).shuffle(texts)
+    drawn: list[dict[str, Any]] = []
+    size = 0
+    for text in texts:
+        for piece in encoder.document(text):
+            if size >= wanted:
+                return drawn
+            drawn.append(piece)
+            size += len(piece["input_ids"])
+    return drawn

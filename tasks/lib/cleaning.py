@@ -10,6 +10,7 @@ C1 = re.compile("[\x80-\x9f]")
 SPACES = re.compile(r"[^\S\n]+")
 LINE_EDGES = re.compile(r" ?\n ?")
 BLANK_LINES = re.compile(r"\n{3,}")
+CODE = re.compile(r"[A-Za-z]%?\d")  # letters and digits as in a formula or a SMILES string
 
 
 def clean(text: str) -> str:
@@ -24,6 +25,14 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = LINE_EDGES.sub("\n", SPACES.sub(" ", text))
     return BLANK_LINES.sub("\n\n", text).strip()
+
+
+def folded(text: str) -> str:
+    """What makes two texts the same: words, spacing and case aside.
+
+    The case of a word such as c1ccccc1 (benzene) is kept: C1CCCCC1 is another molecule.
+    """
+    return " ".join(word if CODE.search(word) else word.casefold() for word in text.split())
 
 
 def is_only_marks(text: str) -> bool:

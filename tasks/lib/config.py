@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
 from tasks.lib.errors import ConfigError
@@ -60,24 +60,36 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(asked, f"{path.stat().st_size:,} bytes", f"keep YAML below {MAX_YAML_BYTES:,} bytes")
     try:
         text = path.read_text(encoding="utf-8")
-        reader = YAML(typ="safe", pure=True)
-        if any(isinstance(event, AliasEvent) for event in reader.parse(text)):
+    except UnicodeDecodeError as error:
+        raise ConfigError(asked, f"bytes that are not UTF-8 at offset {error.start}", "save the file as UTF-8") from error
+    return _load(text, asked)
+
+
+def _load(text: str, asked: str) -> Any:
+    """YAML text as plain values; no aliases, no tags, each key once."""
+    try:
+        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
             raise ConfigError(asked, "an alias (*name)", "write the value out; aliases are not allowed")
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
         raise ConfigError(asked, f"{error.problem}{line}", "correct the YAML at that line") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(asked, f"bytes that are not UTF-8 at offset {error.start}", "save the file as UTF-8") from error
+    except YAMLError as error:  # for instance a control character, which has no mark
+        raise ConfigError(asked, str(error).splitlines()[0], "correct the YAML") from error
+    except RecursionError as error:
+        raise ConfigError(asked, "lists or mappings nested too deep", "write it flat") from error
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, mapping by mapping; neither is changed."""
+    """`over` laid on `under`, mapping by mapping; neither is changed. Another `kind` replaces what belongs to the old one."""
     merged = dict(under)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if isinstance(old, dict) and isinstance(value, dict) and old.get("kind", value.get("kind")) == value.get("kind", old.get("kind")):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -88,7 +100,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key or any(not part for part in key.split(".")):
             raise ConfigError(f"setting {word!r}", "no key.sub=value", "write for instance tune.epochs=2")
-        value: Any = YAML(typ="safe", pure=True).load(text) if text else ""
+        value: Any = _load(text, f"setting {word!r}") if text else ""
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

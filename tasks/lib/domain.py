@@ -9,11 +9,13 @@ import pydantic
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks.lib import places
+from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.errors import ConfigError, DataError
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
 Edition = Literal["starter", "full"]
+Column = Literal["text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b", "rating", "winner", "group", "id", "row"]
 ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
     "corpus": (frozenset({"text"}),),
     "general": (frozenset({"text"}),),
@@ -40,7 +42,7 @@ def _plain_columns(templates: dict[str, str]) -> dict[str, str]:
 
 
 def _safe_jq(program: str | None) -> str | None:
-    if program and (found := re.search(r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt)\b", program)):
+    if program and (found := re.search(r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt|halt_error)\b", program)):
         raise ValueError(f"jq's {found.group(0)!r} reaches outside the row and is not allowed")
     return program
 
@@ -108,6 +110,8 @@ class Dataset(Declared):
             raise ValueError("holdout is for the role tune")
         if self.choices and self.role not in ("tune", "eval"):
             raise ValueError("choices are for the roles tune and eval")
+        if odd := [c for c in self.choices if not c or clean(c) != c or self.choices.count(c) > 1]:
+            raise ValueError(f"choices are given once each, without odd spaces or characters; not so: {odd[0]!r}")
         return self
 
     @property
@@ -133,7 +137,7 @@ class DomainCard(Declared):
     risk: Literal["low", "medium", "high"]
     schedule: str | None = None
     licences: list[str] = Field(min_length=1)
-    sensitive: list[str] = []
+    sensitive: list[Column] = []
     config: dict[str, Any] = {}
     datasets: list[Dataset] = Field(min_length=1)
 
@@ -216,7 +220,11 @@ def load(name: str) -> Domain:
     card = build(DomainCard, read_yaml(file) or {}, f"the domain card {file}")
     expectations = Expectations(sensitive=card.sensitive)
     if (file := folder / "expectations.yaml").is_file():
-        expectations = build(Expectations, {**(read_yaml(file) or {}), "sensitive": card.sensitive}, f"expectations {file}")
+        written = read_yaml(file) or {}
+        if not isinstance(written, dict) or "sensitive" in written:
+            found = "`sensitive:`" if isinstance(written, dict) else "no mapping at the top"
+            raise ConfigError(f"expectations {file} by role", found, "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml")
+        expectations = build(Expectations, {**written, "sensitive": card.sensitive}, f"expectations {file}")
     tasks = {path.stem: read_yaml(path) for path in sorted((folder / "eval").glob("*.yaml"))}
     for stem, task in tasks.items():
         if not isinstance(task, dict) or "task" not in task:

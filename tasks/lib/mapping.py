@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from functools import lru_cache
 from pathlib import Path
 from string import Formatter
@@ -11,6 +12,8 @@ from tasks.lib import chemistry
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import Row
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can hold it as UTF-8
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
@@ -26,15 +29,18 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
 
 
-def columns_used(dataset: Dataset) -> set[str]:
-    """Every column that the map, the types or the replaced values name."""
-    named = {name for template in dataset.map.values() for _, name in _parts(template) if name is not None}
-    return named | set(dataset.columns) | set(dataset.values)
+def columns_used(dataset: Dataset) -> list[str]:
+    """Every column that the types, the replaced values or the map name.
+
+    In the order of the card: the first fault of a row is its reason, so the order must be the same every time.
+    """
+    mapped = [name for template in dataset.map.values() for _, name in _parts(template) if name is not None]
+    return list(dict.fromkeys([*dataset.columns, *dataset.values, *mapped]))
 
 
 def require_columns(dataset: Dataset, row: dict[str, Any], file: str | Path, number: int) -> None:
     """Refuse a map that names a column which the file does not have."""
-    for name in sorted(columns_used(dataset) - row.keys()):
+    for name in (name for name in columns_used(dataset) if name not in row):
         near = difflib.get_close_matches(name, row.keys(), 1)
         raise DataError(
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
@@ -76,6 +82,8 @@ def to_record(dataset: Dataset, row: dict[str, Any], number: int) -> Row:
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
     kind = dataset.columns.get(name)
     text = _text(value)
+    if SURROGATE.search(text):
+        raise SetAside("broken-text", f"column {name!r} holds half a character (a lone surrogate)")
     if kind is not None and not text.strip():
         raise SetAside("missing-value", f"column {name!r} is empty")
     if name in dataset.values:

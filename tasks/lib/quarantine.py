@@ -13,6 +13,8 @@ ALLOWED = (
 )  # fmt: skip
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".joblib", ".h5", ".npy", ".npz", ".msgpack")
 CODE_KEYS = ("auto_map", "trust_remote_code", "_attn_implementation", "_attn_implementation_internal")
+CONFIGS = ("tokenizer_config.json", "generation_config.json")  # beside config.json, which must be there
+INDEX = "model.safetensors.index.json"
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
@@ -32,7 +34,9 @@ def admit(folder: Path) -> list[Path]:
         pickled = [path for path in files if path.suffix in PICKLES]
         found = "pickled weights, which can run code when they are read" if pickled else "no weights"
         raise DataError(asked, found, "convert the weights to safetensors where they come from", file=(pickled or [folder])[0])
-    _check_config(folder / "config.json")
+    for name in ("config.json", *(name for name in CONFIGS if (folder / name).is_file())):
+        _check_config(folder / name)
+    _check_index(folder / INDEX, {path.name for path in weights})
     for path in weights:
         _check_header(path)
     return [*weights, *(folder / name for name in ALLOWED if (folder / name).is_file())]
@@ -44,7 +48,9 @@ def _check_config(path: Path) -> None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError("a base model's config.json", str(error), "copy the model again", file=path) from error
+        raise DataError(f"a base model's {path.name}", str(error), "copy the model again", file=path) from error
+    if not isinstance(config, dict):
+        raise DataError(f"a base model's {path.name}", "no JSON object", "copy the model again", file=path)
     found = [key for key in CODE_KEYS if key in config]
     if found or "quantization_config" in config:
         names = ", ".join(found or ["quantization_config"])
@@ -54,6 +60,18 @@ def _check_config(path: Path) -> None:
             "use a model without them",
             file=path,
         )
+
+
+def _check_index(path: Path, weights: set[str]) -> None:
+    """An index of weights names files of the folder, and no others."""
+    if not path.is_file():
+        return
+    try:
+        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError("an index of weights", f"no `weight_map` in it ({error})", "copy the model again", file=path) from error
+    if away := sorted(str(name) for name in named - weights):
+        raise DataError("an index that names the safetensors files beside it", f"{away[0]!r}", "copy the whole model again", file=path)
 
 
 def _check_header(path: Path) -> None:

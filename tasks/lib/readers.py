@@ -18,6 +18,7 @@ from tasks.lib.sources import ResolvedDataset, builtin_documents
 
 MAX_LINE = 32_000_000  # bytes of one line or cell
 MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document or unpacked file
+PARQUET_ROWS = 1_000  # rows decoded at once
 Numbered = tuple[int, dict[str, Any]]
 
 
@@ -31,7 +32,7 @@ def read(resolved: ResolvedDataset) -> Iterator[Numbered]:
     if resolved.file is None:
         yield from enumerate(({"name": name, "text": text} for name, text in builtin_documents()), start=1)
         return
-    form = dataset.format or _format_of(resolved.file.name, dataset)
+    form = dataset.format or _format_of(resolved.file, dataset)
     if form == "json":
         yield from _json(resolved.file, dataset)
         return
@@ -39,16 +40,16 @@ def read(resolved: ResolvedDataset) -> Iterator[Numbered]:
     yield from rows if dataset.records is None else _each(rows, resolved.file, dataset)
 
 
-def _format_of(name: str, dataset: Dataset) -> str:
-    suffix = name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
+def _format_of(file: Path, dataset: Dataset) -> str:
+    suffix = file.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
     suffix = {"ndjson": "jsonl", "md": "txt"}.get(suffix, suffix)
     if suffix in READERS or suffix == "json":
         return suffix
     raise DataError(
         f"dataset {dataset.name!r}: a format that can be read ({', '.join(sorted([*READERS, 'json']))})",
-        f"the suffix of {name}",
+        f"the suffix of {file.name}",
         "rename the file, or say `format:` in domain.yaml",
-        file=name,
+        file=file,
     )
 
 
@@ -89,7 +90,7 @@ def _encoding(file: Path, dataset: Dataset, row: int, error: UnicodeDecodeError)
     bad = error.object[error.start : error.start + 1].hex()
     return DataError(
         f"dataset {dataset.name!r}: text in UTF-8",
-        f"the byte 0x{bad} at position {error.start} of the line",
+        f"the byte 0x{bad} at position {error.start} of line {row}",
         "save the file as UTF-8 (in a spreadsheet: 'CSV UTF-8')",
         file=file,
         row=row,
@@ -114,9 +115,18 @@ def _jsonl(file: Path, dataset: Dataset) -> Iterator[Numbered]:
 
 def _parse(text: str, file: Path, dataset: Dataset, row: int) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise DataError(f"dataset {dataset.name!r}: JSON", f"{error}", "correct the JSON there", file=file, row=row) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that stands twice would lose one of its values."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return made
 
 
 def _json(file: Path, dataset: Dataset) -> Iterator[Numbered]:
@@ -178,14 +188,7 @@ def _csv(file: Path, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbere
     number = 0
     try:
         header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            raise DataError(
-                f"dataset {dataset.name!r}: each column once",
-                f"the header {header}",
-                "rename the column that stands twice",
-                file=file,
-                row=1,
-            )
+        _require_each_once(header, file, dataset)
         for cells in reader:
             if not cells:
                 continue  # an empty line is no row
@@ -207,6 +210,16 @@ def _csv(file: Path, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbere
             file=file,
             row=number + 1,
         ) from error
+
+
+def _require_each_once(header: list[str], file: Path, dataset: Dataset) -> None:
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(
+            f"dataset {dataset.name!r}: each column once",
+            f"the column {twice[0]!r} more than once in the header",
+            "rename the column that stands twice",
+            file=file,
+        )
 
 
 def _tsv(file: Path, dataset: Dataset) -> Iterator[Numbered]:
@@ -232,11 +245,20 @@ def _parquet(file: Path, dataset: Dataset) -> Iterator[Numbered]:
     number = 0
     try:
         with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(1_000):
+            _require_each_once(parquet.schema_arrow.names, file, dataset)
+            for batch in parquet.iter_batches(PARQUET_ROWS):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowInvalid, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"dataset {dataset.name!r}: text in UTF-8",
+            f"the byte 0x{error.object[error.start]:02x} in a cell of the {PARQUET_ROWS:,} rows from this one on",
+            "write the file again with text in UTF-8",
+            file=file,
+            row=number + 1,
+        ) from error
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"dataset {dataset.name!r}: a whole parquet file",
             str(error).splitlines()[0],

@@ -100,8 +100,9 @@ class RecordWriter:
         """Put a row aside, with its content and the reason."""
         self.aside.setdefault(row["dataset"], Counter())[reason] += 1
         content = {key: value for key, value in row.items() if value not in (None, "", []) and key not in ASIDE.names}
+        kept = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()  # half a character stays readable
         line = {key: row[key] for key in ("id", "dataset", "file", "row")}
-        self.put({**line, "reason": reason, "detail": detail, "record": json.dumps(content, ensure_ascii=False)}, "set_aside")
+        self.put({**line, "reason": reason, "detail": detail, "record": kept}, "set_aside")
 
     def put(self, row: Row, name: str) -> None:
         """Write a row to a file without counting it."""

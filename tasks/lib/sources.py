@@ -63,7 +63,8 @@ class Mirror:
         if not folder.is_dir():
             raise DataError(f"mirror {folder}", "no such folder", "give the folder that holds the files")
         for place, _, names in sorted(os.walk(folder)):
-            yield from (Path(place) / name for name in sorted(names))
+            files = (Path(place) / name for name in sorted(names))
+            yield from (file for file in files if file.is_file())  # a dangling link or a pipe holds no bytes
 
 
 def resolve(domain: Domain, edition: Edition, mirror: Path | None) -> Sources:
@@ -109,7 +110,7 @@ def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: diges
 
 
 def _inside(folder: Path, relative: str, name: str) -> Path:
-    file = (folder / relative).resolve()
+    file = (folder / relative.replace("\0", "?")).resolve()
     if Path(relative).is_absolute() or not file.is_relative_to(folder.resolve()):
         raise DataError(
             f"dataset {name!r}: a file inside the domain folder",

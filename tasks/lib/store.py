@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.lib import digests, places
 from tasks.lib.errors import DataError, StageError
@@ -91,11 +91,21 @@ def root() -> Path:
 
 
 def find(identifier: str) -> Record | None:
-    """The record of a committed artifact, or None."""
+    """The record of a committed artifact, or None.
+
+    Raises:
+        DataError: if the record is there but is not one.
+    """
+    file = root() / identifier / RECORD
     try:
-        return Record.model_validate_json((root() / identifier / RECORD).read_bytes())
+        return Record.model_validate_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValidationError as error:
+        found = f"{error.error_count()} field(s) that no record has"
+        raise DataError(
+            f"the record of {identifier} as it was committed", found, f"delete the folder {file.parent} and run again", file=file
+        ) from error
 
 
 def verify(record: Record) -> None:

@@ -32,8 +32,8 @@ LOG_POINTS = 60  # points of a curve
 class Curve(TrainerCallback):
     """Sends metrics to tracking, keeps the loss curve, moves the progress bar."""
 
-    def __init__(self, what: str, tokens_per_step: int) -> None:
-        self._what, self._tokens = what, tokens_per_step
+    def __init__(self, what: str, per_step: float, unit: str) -> None:
+        self._what, self._per_step, self._unit = what, per_step, unit
         self.points: list[dict[str, float]] = []
         self._bar: progress.Bar | None = None
         self._loss = math.nan
@@ -42,13 +42,13 @@ class Curve(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Open the bar."""
-        self._bar = progress.Bar(self._what, state.max_steps * self._tokens, "tok")
+        self._bar = progress.Bar(self._what, round(state.max_steps * self._per_step), self._unit)
         self._started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.advance(self._tokens, f"loss {self._loss:.3f}")
+            self._bar.advance(round(self._per_step), f"loss {self._loss:.3f}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
@@ -147,9 +147,9 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
         raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
 
 
-def _finish(curve: Curve, tokens: int) -> None:
+def _finish(curve: Curve, steps: int, per_step: float, unit: str) -> None:
     seconds = max(curve.seconds, 1e-9)
-    tracking.measure(training_seconds=round(seconds, 2), tokens_per_second=round(tokens / seconds, 1))
+    tracking.measure(training_seconds=round(seconds, 2), **{f"{unit}_per_second": round(steps * per_step / seconds, 1)})
 
 
 def fit(
@@ -161,7 +161,10 @@ def fit(
     temperature=` it is distillation. Blocks are of `cfg.length` tokens.
     """
     set_seed(cfg.seed)
-    curve = Curve(what, cfg.batch * cfg.accumulation * cfg.length)
+    # padding is no work worth counting
+    filled = sum(map(len, blocks["input_ids"])) / max(1, len(blocks))
+    per_step = cfg.batch * cfg.accumulation * filled
+    curve = Curve(what, per_step, "tok")
     collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
     with tempfile.TemporaryDirectory() as work:
         if what == "tune":
@@ -175,7 +178,7 @@ def fit(
             trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
         trainer.remove_callback(PrinterCallback)  # the bar says it already
         trainer.train()
-    _finish(curve, cfg.steps(len(blocks)) * cfg.batch * cfg.accumulation * cfg.length)
+    _finish(curve, cfg.steps(len(blocks)), per_step, "tokens")
     return curve.points
 
 
@@ -184,7 +187,8 @@ def fit_preferences(
 ) -> list[dict[str, float]]:
     """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL."""
     set_seed(cfg.seed)
-    curve = Curve("align", cfg.batch * cfg.accumulation * cfg.length)
+    per_step = cfg.batch * cfg.accumulation
+    curve = Curve("align", per_step, "pair")
     tokenizer.padding_side = "left"
     with tempfile.TemporaryDirectory() as work:
         args = _arguments(
@@ -193,7 +197,7 @@ def fit_preferences(
         trainer = DPOTrainer(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    _finish(curve, cfg.steps(len(pairs)) * cfg.batch * cfg.accumulation * cfg.length)
+    _finish(curve, cfg.steps(len(pairs)), per_step, "pairs")
     return curve.points
 
 

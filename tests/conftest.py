@@ -1,0 +1,113 @@
+"""A toy domain and a runs folder of its own for every test that asks."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.environment import quiet
+
+quiet()
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = "alpha beta gamma delta apple stone river cloud bread water light night green small large house".split()
+CARD = """\
+purpose: a toy
+owner: tests
+risk: low
+licences: [CC0-1.0, PSF-2.0]
+schedule: "0 3 * * 1"
+datasets:
+  - {name: documents, role: corpus, source: {path: data/documents.jsonl}, licence: CC0-1.0, kind: synthetic, map: {text: "{text}"}}
+  - name: colours
+    role: tune
+    source: {path: data/colours.csv}
+    licence: CC0-1.0
+    kind: synthetic
+    choices: [red, blue]
+    map: {prompt: "{q}", response: "{a}"}
+    holdout: 20
+  - {name: ratings, role: preference, source: {path: data/ratings.jsonl}, licence: CC0-1.0, kind: synthetic, map: {prompt: "{q}", answer: "{a}", rating: "{r}"}}
+  - {name: general, role: general, source: {builtin: pydoc-topics}, licence: PSF-2.0, kind: public, map: {text: "{text}"}}
+config:
+  base: {source: {kind: scratch, vocabulary: 512, hidden: 64, layers: 4, heads: 4, training: {tokens: 20000, length: 128}}}
+  pretrain: {length: 128}
+  tune: {length: 128, epochs: 1}
+  align: {length: 128}
+  distill: {length: 128, layers: 2}
+  evaluate: {texts: 10, limit: 10, length: 128}
+"""
+EXPECTATIONS = "tune:\n  - expect_column_values_to_not_be_null: {column: prompt}\n"
+TASK = """\
+task: colour
+dataset_path: json
+dataset_kwargs: {data_files: {test: colours-heldout.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{prompt}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{label}}"
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+metadata: {version: 1}
+"""
+
+
+def write_toy(place: Path) -> Path:
+    """Write the toy domain below `place`/domains and return its folder."""
+    folder = place / "domains" / "toy"
+    (folder / "data").mkdir(parents=True)
+    (folder / "eval").mkdir()
+    draw = random.Random(1)
+    (folder / "domain.yaml").write_text(CARD)
+    (folder / "expectations.yaml").write_text(EXPECTATIONS)
+    (folder / "eval" / "colour.yaml").write_text(TASK)
+    documents = [{"text": " ".join(draw.choice(WORDS) for _ in range(60))} for _ in range(200)] + [{"text": "\ufeff"}]
+    (folder / "data" / "documents.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents))
+    rows = [(f"What colour is {thing} number {i}?", colour) for i in range(200) for thing, colour in [draw.choice([("apple", "red"), ("river", "blue")])]]
+    (folder / "data" / "colours.csv").write_text("q,a\n" + "".join(f"{q},{a}\n" for q, a in [*rows, ("Nothing at all?", "")]))
+    rated = [{"q": f"Colour of item {i}?", "a": a, "r": r} for i in range(40) for a, r in (("red", 2), ("blue", 1))]
+    (folder / "data" / "ratings.jsonl").write_text("".join(json.dumps(d) + "\n" for d in rated))
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with its own runs folder and no server named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLMFORGE_RUNS", str(tmp_path / "runs"))
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "SLMFORGE_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def toy(workplace: Path) -> Path:
+    """The toy domain's folder, in the working directory."""
+    return write_toy(workplace)
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")}
+    environment |= {"SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
+    command = [sys.executable, "-m", "flows.cli", *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
+
+
+@pytest.fixture
+def cli(workplace: Path) -> Iterator[Run]:
+    """Call the command line in the test's working directory."""
+
+    def run(*words: str, **extra: Any) -> subprocess.CompletedProcess[str]:
+        return slmforge(*words, cwd=workplace, **extra)
+
+    yield run

@@ -1,0 +1,127 @@
+"""Reading a domain's datasets: every row is used or set aside, and the identity is the content."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.ingest import IngestConfig, ingest
+from tasks.lib import digests, store
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError, StageError
+from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, iterate, require_balance
+from tasks.lib.sources import ResolvedDataset, Sources
+from tasks.lib.stage import Call
+
+MAPS: dict[str, dict[str, str]] = {
+    "corpus": {"text": "{text}"},
+    "general": {"text": "{text}"},
+    "tune": {"prompt": "{q}", "response": "{a}"},
+    "eval": {"prompt": "{q}", "response": "{a}"},
+}
+
+
+def resolved(folder: Path, name: str, role: str, rows: list[dict[str, Any]], **card: Any) -> ResolvedDataset:
+    """A dataset of these rows in a file of its own."""
+    file = folder / f"{name}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"name": name, "role": role, "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic"}
+    dataset = Dataset.model_validate({**given, "map": MAPS.get(role), **card})
+    return ResolvedDataset(dataset=dataset, sha256=digests.of_file(file), bytes=file.stat().st_size, file=file)
+
+
+def ingested(*datasets: ResolvedDataset) -> Records:
+    return ingest(IngestConfig(), Sources(edition="starter", datasets=list(datasets)))
+
+
+def reasons(made: Any) -> dict[str, str]:
+    """Row id -> why it was set aside in this stage."""
+    return {row["id"]: row["reason"] for row in iterate(made.path, "set_aside")}
+
+
+def identifier(*datasets: ResolvedDataset) -> str:
+    return Call(ingest, {"cfg": IngestConfig(), "sources": Sources(edition="starter", datasets=list(datasets))}).identifier()  # type: ignore[arg-type]
+
+
+QUESTIONS = [{"q": f"Question {i}?", "a": str(i % 3), "n": i} for i in range(30)]
+
+
+def test_every_row_is_used_or_set_aside_with_its_content_and_reason(workplace: Path) -> None:
+    rows = [*QUESTIONS, {"q": "x", "a": "9", "n": 1}, {"q": "y", "a": "1", "n": "many"}, {"q": "z", "a": "1", "n": None}]
+    card = {"choices": ["0", "1", "2"], "columns": {"n": "number"}}
+    made = ingested(resolved(workplace, "asked", "tune", rows, **card))
+    assert reasons(made) == {"asked:31": "unknown-value", "asked:32": "not-a-number", "asked:33": "missing-value"}
+    (line,) = made.ledger
+    assert (line.rows_in, line.rows_used) == (len(rows), len(QUESTIONS))
+    assert line.set_aside == {"missing-value": 1, "not-a-number": 1, "unknown-value": 1}
+    assert sum(1 for _ in iterate(made.path, "tune")) == len(QUESTIONS)
+    kept = {row["id"]: json.loads(row["record"]) for row in iterate(made.path, "set_aside")}
+    assert kept["asked:32"] == {"q": "y", "a": "1", "n": "many"}
+
+
+def test_half_a_character_is_set_aside_and_stays_readable(workplace: Path) -> None:
+    made = ingested(resolved(workplace, "asked", "tune", [*QUESTIONS, {"q": "\ud83d?", "a": "1"}]))
+    assert reasons(made) == {"asked:31": "broken-text"}
+    assert "ud83d" in next(iter(iterate(made.path, "set_aside")))["record"]
+
+
+def test_roles_go_to_files_of_their_own(workplace: Path) -> None:
+    texts = [{"text": f"Document {i}"} for i in range(5)]
+    made = ingested(resolved(workplace, "asked", "tune", QUESTIONS), resolved(workplace, "texts", "corpus", texts))
+    assert [row["text"] for row in iterate(made.path, "corpus")] == [row["text"] for row in texts]
+    assert {row["dataset"] for row in iterate(made.path, "tune")} == {"asked"}
+    assert made.rows == len(QUESTIONS) + len(texts)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "[]"])
+def test_a_dataset_without_rows_is_refused_and_leaves_nothing(content: str, workplace: Path) -> None:
+    given = resolved(workplace, "asked", "tune", [], format="json" if content else "jsonl")
+    assert given.file is not None
+    given.file.write_text(content or "\n")
+    with pytest.raises(DataError) as caught:
+        ingested(given)
+    assert caught.value.file == str(given.file)
+    assert not [path for path in (store.root() / "ingest").iterdir() if path.is_dir()]
+
+
+def test_a_dataset_of_which_most_rows_cannot_be_mapped_is_refused_with_the_counts(workplace: Path) -> None:
+    given = resolved(workplace, "asked", "tune", QUESTIONS, choices=["0"])
+    wrong = sum(row["a"] != "0" for row in QUESTIONS)
+    with pytest.raises(DataError, match=f"{wrong} of {len(QUESTIONS)}") as caught:
+        ingested(given)
+    assert "unknown-value" in caught.value.found
+    assert ingest(IngestConfig(max_set_aside=1), Sources(edition="starter", datasets=[given])).rows == len(QUESTIONS) - wrong
+
+
+def test_a_card_that_does_not_balance_stops(workplace: Path) -> None:
+    made = ingested(resolved(workplace, "asked", "tune", QUESTIONS))
+    writer = RecordWriter(workplace)
+    for row in list(iterate(made.path, "tune"))[1:]:
+        writer.keep(row)
+    with pytest.raises(StageError, match=f"{len(QUESTIONS)} in, {len(QUESTIONS) - 1} used, 0 set aside"):
+        advance(made.ledger, writer)
+    line = LedgerLine.model_validate({**made.ledger[0].model_dump(), "set_aside": {"invented": 1}})
+    with pytest.raises(StageError, match="'asked'"):
+        require_balance(line)
+
+
+def test_the_place_of_the_file_is_not_part_of_the_identity_but_every_row_is(workplace: Path) -> None:
+    here, there = workplace / "here", workplace / "there"
+    here.mkdir()
+    there.mkdir()
+    first = identifier(resolved(here, "asked", "tune", QUESTIONS))
+    assert identifier(resolved(there, "asked", "tune", QUESTIONS)) == first
+    assert identifier(resolved(there, "asked", "tune", [*QUESTIONS, {"q": "one more", "a": "1"}])) != first
+    assert identifier(resolved(there, "asked", "tune", QUESTIONS[::-1])) != first
+    assert identifier(resolved(there, "asked", "tune", QUESTIONS, licence="MIT")) != first
+
+
+def test_the_same_rows_give_the_same_digest_in_another_runs_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = resolved(workplace, "asked", "tune", QUESTIONS, choices=["0", "1"])
+    first = ingested(given)
+    monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / "other"))
+    second = ingested(given)
+    assert first.digest == second.digest
+    assert store.find(second.id) is not None
+    assert (workplace / "other" / "artifacts" / second.id).is_dir()

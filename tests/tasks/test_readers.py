@@ -1,0 +1,215 @@
+"""Files of every format, whole and broken, read in this process."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.lib import readers
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError
+from tasks.lib.readers import read
+from tasks.lib.sources import ResolvedDataset
+
+ROWS = [{"text": f"Row {i} says “{w}”, with a comma\nand a second line", "n": str(i)} for i, w in enumerate(["α", "b", "c\t"])]
+
+
+def given(file: Path, **card: Any) -> ResolvedDataset:
+    values = {"name": "d", "role": "corpus", "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic", "map": {"text": "x"}}
+    dataset = Dataset.model_validate({**values, **card})
+    return ResolvedDataset(dataset=dataset, sha256="0" * 64, bytes=file.stat().st_size, file=file)
+
+
+def rows(folder: Path, name: str, content: bytes, **card: Any) -> list[dict[str, Any]]:
+    file = folder / name
+    file.write_bytes(content)
+    return [row for _, row in read(given(file, **card))]
+
+
+def refused(folder: Path, name: str, content: bytes, **card: Any) -> DataError:
+    with pytest.raises(DataError) as caught:
+        rows(folder, name, content, **card)
+    assert caught.value.file == str(folder / name)
+    assert "to do: " in str(caught.value)
+    return caught.value
+
+
+def delimited(mark: str) -> bytes:
+    quoted = ['"' + row["text"].replace('"', '""') + '"' + mark + row["n"] for row in ROWS]
+    return "\r\n".join([f"text{mark}n", *quoted, ""]).encode()
+
+
+def lines(values: list[Any]) -> bytes:
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
+
+
+CONTENTS = {
+    "a.jsonl": lines(ROWS),
+    "a.ndjson": lines(ROWS),
+    "a.json": json.dumps(ROWS, indent=1).encode(),
+    "a.csv": delimited(","),
+    "a.tsv": delimited("\t"),
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("mark", [b"", "\ufeff".encode()])
+def test_every_text_format_gives_the_same_rows_packed_or_not_with_a_mark_or_not(
+    name: str, packed: bool, mark: bytes, tmp_path: Path
+) -> None:
+    content = mark + CONTENTS[name]
+    found = rows(tmp_path, f"{name}.gz" if packed else name, gzip.compress(content) if packed else content)
+    expected = [{**row, "text": row["text"].replace("\r\n", "\n")} for row in found]
+    assert expected == ROWS
+
+
+def test_parquet_gives_its_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")
+    assert rows(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes()) == ROWS
+
+
+def test_text_is_read_by_paragraph(tmp_path: Path) -> None:
+    found = rows(tmp_path, "a.md", b"\n\none\ntwo\n\n \n\nthree")
+    assert found == [{"text": "one\ntwo\n"}, {"text": "three"}]
+
+
+def test_an_unknown_suffix_is_refused_unless_the_format_is_said(tmp_path: Path) -> None:
+    assert "`format:`" in refused(tmp_path, "a.dat", CONTENTS["a.csv"]).remedy
+    assert len(rows(tmp_path, "a.dat", CONTENTS["a.csv"], format="csv")) == len(ROWS)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.json.gz"])
+def test_a_truncated_gzip_file_is_refused(name: str, tmp_path: Path) -> None:
+    noise = random.Random(4).randbytes(100_000).hex()
+    content = CONTENTS[name.removesuffix(".gz")].replace("α".encode(), b"").replace(b"\\u03b1", b"")
+    packed = gzip.compress(content + (lines([{"text": noise, "n": "9"}]) if name.startswith("a.jsonl") else noise.encode()))
+    assert "gzip" in refused(tmp_path, name, packed[:-2_000]).asked
+
+
+def test_a_gzip_file_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(lines(ROWS)))
+    packed[-8] ^= 255
+    assert "gzip" in refused(tmp_path, "a.jsonl.gz", bytes(packed)).asked
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
+def test_a_truncated_parquet_file_is_refused(keep: float, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS * 500), tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    assert "parquet" in refused(tmp_path, "a.parquet", whole[: int(keep * len(whole))]).asked
+
+
+def test_a_parquet_file_whose_pages_are_damaged_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([{"text": random.Random(i).randbytes(40).hex()} for i in range(2_000)])
+    pq.write_table(table, tmp_path / "whole.parquet", compression="gzip")
+    whole = bytearray((tmp_path / "whole.parquet").read_bytes())
+    whole[1_000:1_200] = bytes(200)
+    refused(tmp_path, "a.parquet", bytes(whole))
+
+
+def test_parquet_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    broken = pa.array([b"good", b"\xff\xfe"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": broken}), tmp_path / "whole.parquet")
+    found = refused(tmp_path, "a.parquet", (tmp_path / "whole.parquet").read_bytes())
+    assert "0xff" in found.found
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_bytes_that_are_no_utf8_are_refused_by_line(name: str, tmp_path: Path) -> None:
+    good = {"a.jsonl": b'{"text": "x"}\n', "a.csv": b"text\nx\n", "a.txt": b"x\n"}[name]
+    content = good + b'{"text": "caf\xe9"}\n' * 2
+    found = refused(tmp_path, name, content)
+    assert found.row == content[: content.index(b"\xe9")].count(b"\n") + 1
+    assert "0xe9" in found.found
+
+
+def test_a_file_in_utf16_is_refused_at_its_first_row(tmp_path: Path) -> None:
+    assert refused(tmp_path, "a.csv", "text\nx\n".encode("utf-16")).row == 1
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.json"])
+def test_a_line_over_the_limit_is_refused(name: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, name, b'{"text": "x"}\n' + b"y" * (readers.MAX_LINE + 1)).row == 2
+    (tmp_path / name).unlink()
+
+
+def test_an_unpacked_size_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_DOCUMENT", 5_000)  # the real limit, two gigabytes, would take minutes
+    packed = gzip.compress(lines([{"text": "x" * 80}] * 100))
+    assert len(packed) < 5_000
+    assert "5,000 in all" in refused(tmp_path, "a.jsonl.gz", packed).asked
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'["a list"]', "list"),
+        (b'"a text"', "str"),
+        (b"{", "Expecting"),
+        (b"[" * 100_000, "recursion"),
+        (b'{"text": "a", "text": "b"}', "'text' stands twice"),
+        (b'{"n": ' + b"1" * 5_000 + b"}", "digits"),
+    ],
+)
+def test_json_that_is_no_plain_object_is_refused_by_row(content: bytes, says: str, tmp_path: Path) -> None:
+    found = refused(tmp_path, "a.jsonl", b'{"text": "x"}\n\n' + content + b"\n")
+    assert found.row == 3
+    assert says in found.found
+
+
+@pytest.mark.parametrize("content", [b'{"rows": []}', b"3", b'[{"a": 1}, 2]'])
+def test_a_json_document_that_is_no_list_of_objects_is_refused(content: bytes, tmp_path: Path) -> None:
+    assert "`records:`" in refused(tmp_path, "a.json", content).remedy
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("cells", [1, 3])
+def test_a_ragged_row_is_refused_with_its_number(name: str, cells: int, tmp_path: Path) -> None:
+    mark = "," if name == "a.csv" else "\t"
+    content = "\n".join([mark.join("ab"), mark.join("xy"), "", mark.join("xyz"[:cells]), mark.join("xy")])
+    found = refused(tmp_path, name, content.encode())
+    assert found.row == 2
+    assert f"{cells} cells (line 4)" in found.found
+
+
+@pytest.mark.parametrize("tail", ['"open', '"a"b,c'])
+def test_broken_quotes_are_refused(tail: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, "a.csv", f"a,b\nx,y\n{tail}\n".encode()).row == 2
+
+
+def test_two_columns_of_one_name_are_refused_in_csv_and_in_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=["t", "t"]), tmp_path / "whole.parquet")
+    for name, content in (("a.csv", b"t, t \n1,2\n"), ("a.parquet", (tmp_path / "whole.parquet").read_bytes())):
+        assert "'t' more than once" in refused(tmp_path, name, content).found
+
+
+def test_jq_makes_rows_of_a_document_and_changes_rows_of_a_table(tmp_path: Path) -> None:
+    document = json.dumps({"p1": {"q": "why"}, "p2": {"q": "how"}}).encode()
+    assert rows(tmp_path, "a.json", document, records="to_entries[] | {id: .key} + .value") == [
+        {"id": "p1", "q": "why"},
+        {"id": "p2", "q": "how"},
+    ]
+    assert rows(tmp_path, "a.csv", b"a\n1\n2\n", records="{b: (.a | tonumber + 1)}") == [{"b": 2}, {"b": 3}]
+
+
+@pytest.mark.parametrize(
+    ("program", "row", "says"),
+    [
+        ('select(.a != "2")', 2, "0 results"),
+        ("., .", 1, "2 results"),
+        (".a", 1, "1 results"),
+        (".a | tonumber | {a: (1 / (. - 2))}", 2, "zero"),
+        ("{", 1, "syntax error"),
+        ("nonsense(.)", 1, "nonsense"),
+    ],
+)
+def test_jq_that_drops_or_adds_rows_or_fails_is_refused_by_row(program: str, row: int, says: str, tmp_path: Path) -> None:
+    found = refused(tmp_path, "a.csv", b"a\n1\n2\n3\n", records=program)
+    assert found.row == row
+    assert says in found.found
