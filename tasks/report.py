@@ -36,7 +36,7 @@ class Page(Artifact):
         return self.path / VIEW / "report.html"
 
 
-@stage(version="1")
+@stage(version="2")
 def report(out: Path, cfg: ReportConfig, duties: Duties, models: tuple[Model, ...], scores: tuple[Scores, ...], version: Version) -> Page:
     """Write the page from artifact records."""
     from tasks.lib import page

@@ -19,6 +19,8 @@ QUIET = {
     "DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # threads that spin while they wait make training up to ten times slower beside any other busy process
+    "OMP_WAIT_POLICY": "PASSIVE",
     "TQDM_DISABLE": "1",  # our own bars ask for themselves
     # git is asked once, by us; MLflow's own probe prints a warning when there is no git
     "GIT_PYTHON_REFRESH": "quiet",

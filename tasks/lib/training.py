@@ -33,7 +33,7 @@ class Curve(TrainerCallback):
     """Sends metrics to tracking, keeps the loss curve, moves the progress bar."""
 
     def __init__(self, what: str, per_step: float, unit: str) -> None:
-        self._what, self._per_step, self._unit = what, per_step, unit
+        self.what, self._per_step, self._unit = what, per_step, unit
         self.points: list[dict[str, float]] = []
         self._bar: progress.Bar | None = None
         self._loss = math.nan
@@ -42,7 +42,7 @@ class Curve(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Open the bar."""
-        self._bar = progress.Bar(self._what, round(state.max_steps * self._per_step), self._unit)
+        self._bar = progress.Bar(self.what, round(state.max_steps * self._per_step), self._unit)
         self._started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -59,10 +59,12 @@ class Curve(TrainerCallback):
             self._loss = numbers["loss"]
             if not math.isfinite(self._loss):
                 raise StageError(
-                    f"{self._what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
+                    f"{self.what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
                 )
             self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in ("loss", "rewards/accuracies")}})
-        kept = {k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}
+        # both trainings of a distillation are curves of one run: the control's has a name of its own
+        mark = "control_" if self.what.endswith("(control)") else ""
+        kept = {mark + k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}
         if kept:
             tracking.metric(kept, state.global_step)
 
@@ -148,6 +150,8 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
 
 
 def _finish(curve: Curve, steps: int, per_step: float, unit: str) -> None:
+    if curve.what.endswith("(control)"):
+        return  # what is measured is the student's training
     seconds = max(curve.seconds, 1e-9)
     tracking.measure(training_seconds=round(seconds, 2), **{f"{unit}_per_second": round(steps * per_step / seconds, 1)})
 

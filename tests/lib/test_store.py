@@ -1,0 +1,130 @@
+"""What is committed is read, what is not is not, and one identity is made once."""
+
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.check import CheckConfig, check
+from tasks.clean import CleanConfig, clean
+from tasks.ingest import IngestConfig, ingest
+from tasks.lib import domain, sources, store
+from tasks.lib.config import StageConfig
+from tasks.lib.domain import Expectations
+from tasks.lib.errors import DataError, StageError
+from tasks.lib.execute import Direct, Session
+from tasks.lib.stage import stage
+from tasks.lib.store import Artifact
+
+
+class NoteConfig(StageConfig):
+    """What the note says."""
+
+    text: str = "one"
+
+
+class Note(Artifact):
+    """A file, and who wrote it."""
+
+    length: int
+
+
+@stage(version="1")
+def note(out: Path, cfg: NoteConfig) -> Note:
+    """Write a note; every execution leaves a trace outside the store."""
+    with (Path(os.environ["SLMFORGE_RUNS"]) / "made.txt").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    (out / "note.txt").write_text(cfg.text)
+    return Note(length=len(cfg.text))
+
+
+def want(barrier: Any, answers: Any) -> None:
+    session = Session(domain="", flow="")
+    barrier.wait()
+    from tasks.lib.stage import Call
+
+    made = Direct(session).call(Call(note, {"cfg": NoteConfig()}))  # type: ignore[arg-type]
+    answers.put((os.getpid(), made.digest, session.events[-1].state))
+
+
+def test_of_processes_that_want_one_identity_one_makes_it_and_the_others_get_it(workplace: Path) -> None:
+    (workplace / "runs").mkdir()
+    context = multiprocessing.get_context("fork")
+    barrier, answers = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=want, args=(barrier, answers)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(state for _, _, state in found) == ["cached", "cached", "cached", "made"]
+    assert len({digest for _, digest, _ in found}) == 1
+    assert (workplace / "runs" / "made.txt").read_text().splitlines() == [str(pid) for pid, _, state in found if state == "made"]
+
+
+def made_times(workplace: Path) -> int:
+    return len((workplace / "runs" / "made.txt").read_text().splitlines())
+
+
+def test_a_folder_without_a_record_is_never_read_and_leftovers_are_removed(workplace: Path) -> None:
+    (workplace / "runs").mkdir()
+    first = note(NoteConfig())
+    (first.path / store.RECORD).unlink()
+    (first.path / "note.txt").write_text("planted")
+    leftover = first.path.with_name(f".{first.path.name}.99999")
+    leftover.mkdir()
+    assert store.find(first.id) is None
+    second = note(NoteConfig())
+    assert second == first
+    assert (second.path / "note.txt").read_text() == "one"
+    assert not leftover.exists()
+    assert made_times(workplace) == 2
+    assert note(NoteConfig()) == first
+    assert made_times(workplace) == 2
+
+
+def test_a_file_that_changed_is_found_and_stops_the_next_stage(toy: Path) -> None:
+    read = ingest(IngestConfig(), sources.resolve(domain.load("toy"), "starter", None))
+    checked = check(CheckConfig(docs=False), Expectations(), read)
+    file = read.path / "tune.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        clean(CleanConfig(), read, checked)
+    assert caught.value.file == str(file)
+    assert "delete the folder" in caught.value.remedy
+    assert not [path for path in (store.root() / "clean").glob("*") if path.is_dir()]
+    file.unlink()
+    with pytest.raises(DataError, match="nothing"):
+        clean(CleanConfig(), read, checked)
+
+
+def test_a_record_that_is_none_is_refused_by_name(workplace: Path) -> None:
+    (workplace / "runs").mkdir()
+    made = note(NoteConfig())
+    (made.path / store.RECORD).write_text('{"stage": "note"}')
+    with pytest.raises(DataError, match="delete the folder") as caught:
+        note(NoteConfig())
+    assert caught.value.file == str(made.path / store.RECORD)
+
+
+def test_a_link_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    assert [entry.path for entry in store.list_files(tmp_path)] == ["a"]
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StageError, match="a link: b"):
+        store.list_files(tmp_path)
+
+
+def test_a_view_is_recorded_but_is_not_what_an_artifact_is(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    bare = store.list_files(tmp_path)
+    (tmp_path / store.VIEW).mkdir()
+    (tmp_path / store.VIEW / "page.html").write_text("today")
+    full = store.list_files(tmp_path)
+    assert len(full) == 2
+    assert store.content_digest(full, {}) == store.content_digest(bare, {})
+    assert store.content_digest(bare, {"a": 1}) != store.content_digest(bare, {})

@@ -1,0 +1,207 @@
+"""The published files, read where they lie beside the checkout: their known dirt is found and named.
+
+What is expected is counted from the raw files here, and agrees with the counts in their SOURCES.md.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdkit import Chem, RDLogger
+
+from flows.prepare import prepare
+from tasks.lib import store
+from tasks.lib.execute import Direct, Session
+from tasks.lib.flow import Order
+from tasks.lib.records import LedgerLine, iterate
+from tasks.split import Split
+
+ROOT = Path(__file__).resolve().parents[1]
+MIRROR = ROOT.parent / "shared" / "data"
+DOMAINS = ("healthcare", "finance", "chemistry")
+
+pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
+
+
+class Prepared:
+    """One domain's full edition, through the data stages."""
+
+    def __init__(self, domain: str) -> None:
+        session = Session(domain=domain, flow="prepare")
+        self.split: Split = prepare.under(Direct(session), prepare.job(Order(domain, edition="full", mirror=str(MIRROR))))
+        self.stages = [event.record for event in session.events if event.record is not None and "ledger" in event.record.facts]
+        self.lines = {line.dataset: line for line in self.split.ledger}
+
+    def aside(self, dataset: str) -> dict[str, str]:
+        """Row id -> reason, over all stages."""
+        found = [row for record in self.stages for row in iterate(store.root() / record.id, "set_aside") if row["dataset"] == dataset]
+        assert len({row["id"] for row in found}) == len(found), "a row is set aside twice"
+        return {row["id"]: row["reason"] for row in found}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Prepared]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("SLMFORGE_RUNS", str(tmp_path_factory.mktemp("full") / "runs"))
+        yield {domain: Prepared(domain) for domain in DOMAINS}
+
+
+def jsonl(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (MIRROR / path).read_text(encoding="utf-8").split("\n") if line]
+
+
+def table(path: str, delimiter: str = ",") -> list[dict[str, str]]:
+    with (MIRROR / path).open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def repeats(texts: list[str]) -> set[int]:
+    """Row numbers of texts that stood earlier, spacing aside."""
+    seen: set[str] = set()
+    found = set()
+    for number, text in enumerate(texts, start=1):
+        key = " ".join(text.replace("\ufeff", "").split())
+        if key in seen:
+            found.add(number)
+        seen.add(key)
+    return found
+
+
+def unreadable(smiles: list[str]) -> set[int]:
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
+    return {number for number, text in enumerate(smiles, start=1) if Chem.MolFromSmiles(text.strip()) is None}
+
+
+def numbers(aside: dict[str, str], reason: str) -> set[int]:
+    return {int(identifier.rsplit(":", 1)[1]) for identifier, why in aside.items() if why == reason}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_every_row_of_every_file_is_accounted_for_in_every_stage(domain: str, full: dict[str, Prepared]) -> None:
+    prepared = full[domain]
+    assert [record.stage for record in prepared.stages] == ["ingest", "clean", "dedup", "split"]
+    for record in prepared.stages:
+        lines = [LedgerLine.model_validate(line) for line in record.facts["ledger"]]
+        assert all(line.rows_in == line.rows_used + sum(line.set_aside.values()) for line in lines)
+        assert [line.rows_in for line in lines] == [line.rows_in for line in prepared.split.ledger]
+    for name, line in prepared.lines.items():
+        assert Counter(prepared.aside(name).values()) == Counter(line.set_aside)
+
+
+ROW_COUNTS = {
+    ("healthcare", "genetics-answers"): lambda: len(jsonl("healthcare/corpus/medquad_ghr_answers.jsonl")),
+    ("healthcare", "pubmedqa"): lambda: len(json.loads((MIRROR / "healthcare/sft/pubmedqa_pqal_train_dev.json").read_text())),
+    ("healthcare", "mts-dialog"): lambda: len(table("healthcare/sft/mts_dialog_train.csv")),
+    ("healthcare", "liveqa-judged"): lambda: len(jsonl("healthcare/preference/liveqa_medquad_judged_answers.jsonl")),
+    ("finance", "tatqa"): lambda: sum(len(p["questions"]) for p in json.loads((MIRROR / "finance/sft/tatqa_dataset_dev.json").read_text())),
+    ("finance", "convfinqa"): lambda: len(json.loads((MIRROR / "finance/sft/convfinqa_dev.json").read_text())),
+    ("finance", "banking77"): lambda: len(table("finance/sft/banking77_train.csv")),
+    ("chemistry", "openstax"): lambda: len(jsonl("chemistry/corpus/openstax_chemistry_modules.jsonl")),
+    ("chemistry", "chebi"): lambda: len((MIRROR / "chemistry/sft/chebi20_validation.txt").read_text().strip().split("\n")) - 1,
+    ("chemistry", "molskill"): lambda: len(table("chemistry/preference/molskill_production_public.csv")),
+}
+
+
+@pytest.mark.parametrize(("domain", "name"), ROW_COUNTS)
+def test_every_row_of_the_file_is_read(domain: str, name: str, full: dict[str, Prepared]) -> None:
+    assert full[domain].lines[name].rows_in == ROW_COUNTS[domain, name]()
+
+
+def test_medquad_answers_that_the_publisher_removed_are_empty_answers(full: dict[str, Prepared]) -> None:
+    rows = jsonl("healthcare/sft/medquad_qa.jsonl")
+    empty = {n for n, row in enumerate(rows, start=1) if not row["answer"].strip()}
+    assert len(empty) == 792
+    aside = full["healthcare"].aside("medquad")
+    assert numbers(aside, "empty-answer") == empty
+    asked = [f"{row['question']} \x1f {row['answer']}" for row in rows]
+    assert numbers(aside, "exact-repeat") == repeats(asked) - empty
+
+
+def test_genetics_texts_that_repeat_are_set_aside_and_one_of_each_stays(full: dict[str, Prepared]) -> None:
+    texts = [row["text"] for row in jsonl("healthcare/corpus/medquad_ghr_answers.jsonl")]
+    again = repeats(texts)
+    aside = full["healthcare"].aside("genetics-answers")
+    assert len(texts) - len(set(texts)) == 450 <= len(again)
+    assert numbers(aside, "exact-repeat") <= again
+    assert again <= numbers(aside, "exact-repeat") | numbers(aside, "near-repeat")
+    assert set(aside.values()) == {"exact-repeat", "near-repeat"}
+
+
+def test_mts_dialog_rows_that_are_also_evaluated_train_nothing(full: dict[str, Prepared]) -> None:
+    train, held = table("healthcare/sft/mts_dialog_train.csv"), table("healthcare/sft/mts_dialog_valid.csv")
+    key = [" ".join(f"{row['section_header']} {row['dialogue']}".split()).casefold() for row in train]
+    evaluated = {" ".join(f"{row['section_header']} {row['dialogue']}".split()).casefold() for row in held}
+    expected = {n for n, text in enumerate(key, start=1) if text in evaluated}
+    assert expected
+    assert numbers(full["healthcare"].aside("mts-dialog"), "eval-overlap") == expected
+
+
+def test_answers_judged_twice_differently_are_contradictory_ratings(full: dict[str, Prepared]) -> None:
+    rows = jsonl("healthcare/preference/liveqa_medquad_judged_answers.jsonl")
+    judged: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        judged.setdefault((row["qid"], row["answer"]), set()).add(row["judgment"])
+    twice = {n for n, row in enumerate(rows, start=1) if len(judged[row["qid"], row["answer"]]) > 1}
+    assert sum(len(found) > 1 for found in judged.values()) == 45
+    assert twice <= numbers(full["healthcare"].aside("liveqa-judged"), "contradictory-rating")
+
+
+def test_minutes_that_are_a_mark_alone_and_minutes_that_repeat_are_told_apart(full: dict[str, Prepared]) -> None:
+    texts = [row["text"] for row in jsonl("finance/corpus/fomc_minutes_2001_2014.jsonl")]
+    marks = {n for n, text in enumerate(texts, start=1) if text == "\ufeff"}
+    assert len(marks) == 5
+    assert len(texts) - len(set(texts)) == 9
+    aside = full["finance"].aside("fomc-minutes")
+    assert numbers(aside, "bom-only") == marks
+    assert numbers(aside, "exact-repeat") == repeats(texts) - marks
+    assert len(repeats(texts) - marks) == 9 - (len(marks) - 1)
+
+
+@pytest.mark.parametrize(("name", "path", "count"), [("mitochondria", "tox21.csv", 8), ("bbbp", "bbbp.csv", 11)])
+def test_molecules_that_cannot_be_read_are_named(name: str, path: str, count: int, full: dict[str, Prepared]) -> None:
+    wrong = unreadable([row["smiles"] for row in table(f"chemistry/sft/{path}")])
+    assert len(wrong) == count
+    assert numbers(full["chemistry"].aside(name), "unreadable-smiles") == wrong
+
+
+def test_tox21_cells_without_a_measurement_repeats_and_contradictions_are_told_apart(full: dict[str, Prepared]) -> None:
+    rows = table("chemistry/sft/tox21.csv")
+    wrong = unreadable([row["smiles"] for row in rows])
+    missing = {n for n, row in enumerate(rows, start=1) if row["SR-MMP"] == ""} - wrong
+    labels: dict[str, set[str]] = {}
+    for n, row in enumerate(rows, start=1):
+        if n not in wrong | missing:
+            labels.setdefault(row["smiles"], set()).add(row["SR-MMP"])
+    both = {n for n, row in enumerate(rows, start=1) if n not in wrong | missing and len(labels[row["smiles"]]) > 1}
+    aside = full["chemistry"].aside("mitochondria")
+    assert numbers(aside, "missing-value") == missing
+    assert numbers(aside, "contradictory-label") == both
+    rest = [row["smiles"] if n not in wrong | missing | both else f"row {n}" for n, row in enumerate(rows, start=1)]
+    assert numbers(aside, "exact-repeat") == repeats(rest)
+
+
+def test_chemists_who_chose_both_of_a_pair_are_contradictory(full: dict[str, Prepared]) -> None:
+    rows = table("chemistry/preference/molskill_production_public.csv")
+    asked = [((row["smiles_i"], row["smiles_j"]), row[f"smiles_{'j' if row['label'] == '1' else 'i'}"]) for row in rows]
+    chosen: dict[tuple[str, str], set[str]] = {}
+    for pair, winner in asked:
+        chosen.setdefault(pair, set()).add(winner)
+    both = {n for n, (pair, _) in enumerate(asked, start=1) if len(chosen[pair]) > 1}
+    assert both
+    assert both <= numbers(full["chemistry"].aside("molskill"), "contradictory-choice")
+
+
+def test_groups_of_the_published_files_are_in_one_part(full: dict[str, Prepared]) -> None:
+    for prepared in full.values():
+        parts: dict[tuple[str, str], set[str]] = {}
+        for part in ("tune-train", "tune-valid", "eval"):
+            for row in iterate(prepared.split.path, part):
+                if row["group"] and row["role"] == "tune":
+                    parts.setdefault((row["dataset"], row["group"]), set()).add(part)
+        assert parts
+        assert all(len(found) == 1 for found in parts.values())
