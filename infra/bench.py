@@ -62,7 +62,9 @@ def training(rounds: int) -> list[str]:
         "|---|---:|---:|---:|",
     ]
     for name in CANDIDATES:
-        ratios = [statistics.median(a / b for a, b in zip(speeds[name], speeds[other], strict=True)) for other in ("loop", "loop-heap-isolated")]
+        ratios = [
+            statistics.median(a / b for a, b in zip(speeds[name], speeds[other], strict=True)) for other in ("loop", "loop-heap-isolated")
+        ]
         lines.append(f"| {name} | {statistics.median(speeds[name]):,.0f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
     return lines
 

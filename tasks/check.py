@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Expectations
+from tasks.lib.environment import muted
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.records import Records
 from tasks.lib.stage import stage
@@ -38,5 +39,6 @@ def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Reco
     from tasks.lib.expectations import judge
 
     suites = {role: getattr(expectations, role) for role in type(expectations).model_fields if role != "sensitive"}
-    verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
+    with muted():
+        verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
     return Checked(verdicts=verdicts)

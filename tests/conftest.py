@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,24 @@ from tasks.lib.environment import quiet
 quiet()
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = "alpha beta gamma delta apple stone river cloud bread water light night green small large house".split()
+WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "apple",
+    "stone",
+    "river",
+    "cloud",
+    "bread",
+    "water",
+    "light",
+    "night",
+    "green",
+    "small",
+    "large",
+    "house",
+]
 CARD = """\
 purpose: a toy
 owner: tests
@@ -69,7 +86,11 @@ def write_toy(place: Path) -> Path:
     (folder / "eval" / "colour.yaml").write_text(TASK)
     documents = [{"text": " ".join(draw.choice(WORDS) for _ in range(60))} for _ in range(200)] + [{"text": "\ufeff"}]
     (folder / "data" / "documents.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents))
-    rows = [(f"What colour is {thing} number {i}?", colour) for i in range(200) for thing, colour in [draw.choice([("apple", "red"), ("river", "blue")])]]
+    rows = [
+        (f"What colour is {thing} number {i}?", colour)
+        for i in range(200)
+        for thing, colour in [draw.choice([("apple", "red"), ("river", "blue")])]
+    ]
     (folder / "data" / "colours.csv").write_text("q,a\n" + "".join(f"{q},{a}\n" for q, a in [*rows, ("Nothing at all?", "")]))
     rated = [{"q": f"Colour of item {i}?", "a": a, "r": r} for i in range(40) for a, r in (("red", 2), ("blue", 1))]
     (folder / "data" / "ratings.jsonl").write_text("".join(json.dumps(d) + "\n" for d in rated))
@@ -97,17 +118,19 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")
+    }
     environment |= {"SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
     command = [sys.executable, "-m", "flows.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.fixture
-def cli(workplace: Path) -> Iterator[Run]:
+def cli(workplace: Path) -> Run:
     """Call the command line in the test's working directory."""
 
     def run(*words: str, **extra: Any) -> subprocess.CompletedProcess[str]:
         return slmforge(*words, cwd=workplace, **extra)
 
-    yield run
+    return run

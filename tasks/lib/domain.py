@@ -6,7 +6,7 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tasks.lib import places
 from tasks.lib.cleaning import clean
@@ -78,7 +78,19 @@ class BuiltinSource(Declared):
     builtin: Literal["pydoc-topics"]
 
 
-Source = PathSource | PublishedSource | SubsetSource | BuiltinSource
+def _kind_of_source(value: Any) -> str:
+    """Which source a mapping means, by the key that only it has."""
+    given = value if isinstance(value, dict) else value.model_dump() if isinstance(value, Declared) else {}
+    return next((key for key in ("path", "url", "builtin") if key in given), "subset")
+
+
+Source = Annotated[
+    Annotated[PathSource, Tag("path")]
+    | Annotated[PublishedSource, Tag("url")]
+    | Annotated[SubsetSource, Tag("subset")]
+    | Annotated[BuiltinSource, Tag("builtin")],
+    Discriminator(_kind_of_source),
+]
 
 
 class Dataset(Declared):

@@ -16,7 +16,7 @@ from typing import Any
 from tasks.lib import history, store, tracking
 from tasks.lib.config import StageConfig
 from tasks.lib.environment import muted
-from tasks.lib.errors import DataError, SlmforgeError
+from tasks.lib.errors import DataError
 from tasks.lib.stage import Call, items
 from tasks.lib.store import Artifact, Record
 
@@ -118,7 +118,7 @@ class Direct:
                 if writer is not None:
                     _track(writer, record)
             status = "FINISHED"
-        except SlmforgeError:
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:

@@ -7,6 +7,7 @@ import great_expectations as gx
 import pandas as pd
 from great_expectations.checkpoint import UpdateDataDocsAction
 from great_expectations.exceptions import ExpectationNotFoundError
+from great_expectations.expectations.expectation import ColumnMapExpectation
 from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
 
 from tasks.lib.errors import ConfigError
@@ -52,13 +53,16 @@ def judge(folder: Path, suites: dict[str, list[dict[str, dict[str, Any]]]], sens
     verdicts: list[Verdict] = []
     for role in ROLES:
         table = flatten(folder, role)
-        if not suites.get(role) or table.empty:
+        if not suites.get(role):
+            continue
+        if table.empty:
+            verdicts.append(_nothing_to_judge(role))
             continue
         batch = source.add_dataframe_asset(role).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(name=role))
         for entry in suites[role]:
             for name, arguments in entry.items():
-                suite.add_expectation(_expectation(role, name, arguments))
+                suite.add_expectation(_expectation(role, name, arguments, sensitive))
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=role, data=batch, suite=suite))
         checkpoint = context.checkpoints.add(
             gx.Checkpoint(
@@ -92,10 +96,25 @@ def _result_format(table: pd.DataFrame, sensitive: list[str]) -> dict[str, Any]:
     }
 
 
-def _expectation(role: str, name: str, arguments: dict[str, Any]) -> Any:
+def _nothing_to_judge(role: str) -> Verdict:
+    """Expectations of a role that has no rows are not kept silent about."""
+    return Verdict(
+        role=role, expectation="every expectation of this role", kwargs={}, severity="warning", passed=False,
+        judged=0, failing=0, failing_ids=[], observed="no rows with this role",
+    )  # fmt: skip
+
+
+def _expectation(role: str, name: str, arguments: dict[str, Any], sensitive: list[str]) -> Any:
     asked = f"expectation {name} for role {role}"
     try:
-        return get_expectation_impl(name)(**arguments)
+        kind = get_expectation_impl(name)
+        if arguments.get("column") in sensitive and not issubclass(kind, ColumnMapExpectation):
+            raise ConfigError(
+                asked,
+                f"it would show values of the sensitive column {arguments['column']!r}",
+                "use an expectation that judges row by row, or one on the column's _chars",
+            )
+        return kind(**arguments)
     except ExpectationNotFoundError as error:
         known = [n for n in list_registered_expectation_implementations() if n.split("_")[-1] == name.rsplit("_", maxsplit=1)[-1]]
         raise ConfigError(asked, "Great Expectations has no such expectation", f"for instance: {', '.join(known[:5])}") from error
@@ -104,10 +123,12 @@ def _expectation(role: str, name: str, arguments: dict[str, Any]) -> Any:
 
 
 def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
-    if found.exception_info and found.exception_info.get("raised_exception"):
+    info = found.exception_info or {}
+    raised = [part for part in (info, *info.values()) if isinstance(part, dict) and part.get("raised_exception")]
+    if raised:
         raise ConfigError(
             f"expectation {found.expectation_config.type} for role {role}",
-            str(found.exception_info.get("exception_message")),
+            str(raised[0].get("exception_message")).splitlines()[0],
             "correct its arguments in expectations.yaml",
         )
     result = found.result

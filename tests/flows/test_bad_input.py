@@ -140,7 +140,7 @@ BAD = {
     "an argument that does not exist": Bad(
         edit("{column: prompt}", "{colum: prompt}", "expectations.yaml"), CONFIG, ("expect_column_values_to_not_be_null", "colum"), "check"
     ),
-    "a column that expectations do not have": Bad(edit("prompt}", "promt}", "expectations.yaml"), DATA, ("column=promt",), "clean"),
+    "a column that expectations do not have": Bad(edit("prompt}", "promt}", "expectations.yaml"), CONFIG, ('"promt"',), "check"),
     "expectations for no role": Bad(edit("tune:", "tunes:", "expectations.yaml"), CONFIG, ("tunes", "'tune'"), ""),
     "expectations that are a list": Bad(content("expectations.yaml", b"- tune\n"), CONFIG, ("expectations.yaml", "no mapping"), ""),
 }  # fmt: skip

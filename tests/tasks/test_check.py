@@ -77,8 +77,14 @@ def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry
     assert not [path for path in (store.root() / "check").iterdir() if path.is_dir()]
 
 
-@pytest.mark.xfail(strict=True, reason="tasks.lib.expectations lets Data Docs show the observed values of a column as a whole")
-def test_an_expectation_on_a_column_as_a_whole_shows_no_sensitive_value(read: Records) -> None:
+def test_an_expectation_on_a_sensitive_column_as_a_whole_is_refused_because_it_would_show_values(read: Records) -> None:
     entry = warned({"expect_column_most_common_value_to_be_in_set": {"column": "prompt", "value_set": ["x"]}})
-    check(CheckConfig(), Expectations.model_validate({"tune": [entry], "sensitive": ["prompt", "response"]}), read)
-    assert MARK not in pages(last_check())
+    with pytest.raises(ConfigError, match="sensitive column 'prompt'"):
+        check(CheckConfig(), Expectations.model_validate({"tune": [entry], "sensitive": ["prompt", "response"]}), read)
+
+
+def test_expectations_of_a_role_without_rows_are_said_to_have_judged_nothing(read: Records) -> None:
+    made = check(
+        CheckConfig(docs=False), Expectations.model_validate({"eval": [{"expect_table_row_count_to_be_between": {"min_value": 1}}]}), read
+    )
+    assert [(v.role, v.passed, v.observed) for v in made.verdicts] == [("eval", False, "no rows with this role")]

@@ -1,0 +1,113 @@
+"""kill -9 in every stage: the same command finishes, nothing is done twice, nothing half is read, no run says RUNNING."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import ROOT, slmforge, write_toy
+
+STAGES = [
+    "ingest",
+    "check",
+    "clean",
+    "dedup",
+    "split",
+    "base",
+    "pretrain",
+    "tune",
+    "align",
+    "distill",
+    "quantize",
+    "evaluate",
+    "register",
+    "report",
+]
+
+
+def start(place: Path) -> subprocess.Popen[bytes]:
+    """Start the whole pipeline in a process of its own."""
+    environment = {**os.environ, "SLMFORGE_RUNS": str(place / "runs"), "PYTHONPATH": str(ROOT)}
+    with (place / "log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-m", "flows.cli", "adapt", "toy"], cwd=place, env=environment, stdout=log, stderr=log)
+
+
+def committed(place: Path) -> dict[str, str]:
+    """Artifact id -> when it was made, for everything committed."""
+    found = {}
+    for record in (place / "runs/artifacts").glob("*/*/artifact.json"):
+        content = json.loads(record.read_text())  # a half-written record would not parse
+        found[content["id"]] = content["made"]["ended"]
+    return found
+
+
+def kill_within(place: Path, stage: str, draw: random.Random) -> bool:
+    """Start, wait until the stage works, wait a little more, and kill -9; False if it ended before."""
+    before = set(committed(place))
+    process = start(place)
+    folder = place / "runs/artifacts" / stage
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(folder.glob(".*.*")):
+            time.sleep(draw.uniform(0, 0.6))
+            break
+        if any(identifier.startswith(f"{stage}/") for identifier in committed(place).keys() - before):
+            break  # over before it was seen: kill right behind its commit
+        time.sleep(0.005)
+    if process.poll() is not None:
+        return False
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def survive(place: Path, seed: int) -> None:
+    """Kill once in every stage, then finish, and check what must hold."""
+    draw = random.Random(seed)
+    known: dict[str, str] = {}
+    killed = 0
+    for stage in STAGES:
+        killed += kill_within(place, stage, draw)
+        now = committed(place)
+        assert known.items() <= now.items(), "a committed stage was done again"
+        known = now
+    assert killed >= len(STAGES) - 2
+    done = slmforge("adapt", "toy", cwd=place)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert known.items() <= committed(place).items()
+    assert list((place / "runs/artifacts").glob("*/.*.[0-9]*")) == []
+    assert "stages cached" in slmforge("adapt", "toy", cwd=place).stdout
+    slmforge("runs", cwd=place)
+    client = MlflowClient(f"sqlite:///{place / 'runs/tracking/mlflow.db'}")
+    experiment = client.get_experiment_by_name("toy")
+    states = {run.info.status for run in client.search_runs([experiment.experiment_id])}
+    assert states <= {"FINISHED", "KILLED", "FAILED"}
+    assert "KILLED" in states
+    assert [version.version for version in client.search_model_versions("name = 'toy'")] == ["1"]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the toy."""
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    write_toy(tmp_path)
+    return tmp_path
+
+
+def test_a_kill_in_every_stage_loses_nothing(place: Path) -> None:
+    survive(place, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(1, 10))
+def test_nine_more_rounds_of_kills_lose_nothing(place: Path, seed: int) -> None:
+    survive(place, seed)

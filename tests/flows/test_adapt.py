@@ -1,0 +1,183 @@
+"""The whole pipeline on the toy domain, through the command line, Prefect and MLflow; then what must not run again."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import ROOT, slmforge, write_toy
+
+STAGES = ["ingest", "check", "clean", "dedup", "split", "base", "pretrain", "tune", "align", "distill", "quantize"]
+SCORED = ["base", "pretrain", "tune", "align", "distill", "quantize"]
+ALL = [*STAGES, *(f"evaluate:{name}" for name in SCORED), "register", "report"]
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which the toy was adapted once."""
+    place = tmp_path_factory.mktemp("adapted")
+    write_toy(place)
+    done = slmforge("adapt", "toy", cwd=place)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "toy version 1" in done.stdout
+    return place
+
+
+@pytest.fixture
+def copy(adapted: Path, tmp_path: Path) -> Path:
+    """The adapted working directory, moved elsewhere: a test may change it."""
+    place = tmp_path / "moved"
+    shutil.copytree(adapted, place)
+    return place
+
+
+def planned(place: Path, *words: str) -> dict[str, dict[str, Any]]:
+    """The plan's stages by name."""
+    done = slmforge("plan", "toy", "--json", *words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return {row["stage"]: row for row in json.loads(done.stdout)["stages"]}
+
+
+def to_run(place: Path, *words: str) -> list[str]:
+    """Names of the stages that would run."""
+    return [name for name, row in planned(place, *words).items() if row["state"] == "run"]
+
+
+def test_a_second_run_does_nothing_and_imports_neither_torch_nor_prefect(adapted: Path) -> None:
+    program = (
+        "import sys\nfrom flows.cli import main\nmain(['adapt', 'toy'], standalone_mode=False)\n"
+        "print([m for m in ('torch', 'prefect', 'mlflow', 'transformers', 'great_expectations') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=adapted, capture_output=True, text=True, check=True,
+        env={"SLMFORGE_RUNS": str(adapted / "runs"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert f"nothing to do: {len(ALL)} stages cached" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_plan_names_every_stage_as_cached(adapted: Path) -> None:
+    rows = planned(adapted)
+    assert list(rows) == ALL
+    assert {row["state"] for row in rows.values()} == {"cached"}
+
+
+def test_runtime_fields_and_a_moved_folder_run_nothing_again(copy: Path) -> None:
+    assert to_run(copy, "pretrain.workers=1", "tune.device=cpu", "evaluate.batch=4", "check.docs=false") == []
+
+
+def test_a_changed_align_field_runs_align_and_what_follows(copy: Path) -> None:
+    rows = planned(copy, "align.beta=0.3")
+    wanted = ["align", "distill", "quantize", "evaluate:align", "evaluate:distill", "evaluate:quantize", "register", "report"]
+    assert [name for name, row in rows.items() if row["state"] == "run"] == wanted
+    assert rows["align"]["reason"] == "config.beta: 0.1 -> 0.3"
+    said = slmforge("why", "toy", "align", "align.beta=0.3", cwd=copy).stdout
+    assert "config.beta: 0.1 -> 0.3" in said
+    assert "the first cause: align" in slmforge("why", "toy", "register", "align.beta=0.3", cwd=copy).stdout
+
+
+def test_one_added_row_runs_from_ingest_and_not_the_base(copy: Path) -> None:
+    with (copy / "domains/toy/data/colours.csv").open("a") as file:
+        file.write("What colour is stone number 7?,red\n")
+    rows = planned(copy)
+    assert [name for name, row in rows.items() if row["state"] == "cached"] == ["base", "evaluate:base"][:1]
+    assert "datasets.colours.sha256: content changed" in rows["ingest"]["reason"]
+    said = slmforge("why", "toy", "ingest", cwd=copy).stdout
+    assert "inputs.sources.datasets.colours" in said
+
+
+def test_a_deleted_artifact_is_made_again_and_what_follows_stays(copy: Path) -> None:
+    gone = planned(copy)["clean"]["id"]
+    shutil.rmtree(copy / "runs/artifacts" / gone)
+    assert planned(copy)["clean"]["reason"] == "its artifact is gone from the store"
+    done = slmforge("adapt", "toy", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("+")] == ["clean"]
+
+
+def test_a_plan_with_a_blocker_ends_with_its_own_exit_code(copy: Path) -> None:
+    card = copy / "domains/toy/domain.yaml"
+    card.write_text("\n".join(line for line in card.read_text().splitlines() if "name: ratings" not in line))
+    done = slmforge("plan", "toy", cwd=copy)
+    assert done.returncode == 5
+    assert "align: no dataset with role preference" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def mlflow(adapted: Path) -> MlflowClient:
+    """The default store of the adapted working directory."""
+    return MlflowClient(f"sqlite:///{adapted / 'runs/tracking/mlflow.db'}")
+
+
+def test_mlflow_has_a_parent_run_with_a_child_run_for_every_stage(mlflow: MlflowClient) -> None:
+    experiment = mlflow.get_experiment_by_name("toy")
+    runs = mlflow.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id}
+    assert sorted(children) == sorted(ALL)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    tuned = children["tune"]
+    assert tuned.data.params["epochs"] == "1.0"
+    assert len(mlflow.get_metric_history(tuned.info.run_id, "loss")) > 5
+    inputs = {tag.value for given in tuned.inputs.dataset_inputs for tag in given.tags}
+    assert inputs == {"model", "data"}
+    assert {"slmforge.digest", "slmforge.artifact", "prefect.flow_run_id", "prefect.task_run_id"} <= tuned.data.tags.keys()
+    files = {entry.path for entry in mlflow.list_artifacts(tuned.info.run_id)}
+    assert "artifact.json" in files
+    sources = {given.dataset.name for given in children["ingest"].inputs.dataset_inputs}
+    assert sources == {"documents", "colours", "ratings", "general"}
+
+
+def test_the_model_version_carries_a_lineage_back_to_every_source_file(mlflow: MlflowClient, adapted: Path, tmp_path: Path) -> None:
+    version = mlflow.get_model_version("toy", "1")
+    file = mlflow.download_artifacts(version.run_id, "evidence/lineage.json", str(tmp_path))
+    lineage = json.loads(Path(file).read_text())
+    from tasks.lib import digests
+
+    assert digests.of_text(Path(file).read_text()) == version.tags["slmforge.lineage_sha256"]
+    by_name = {source["dataset"]: source for source in lineage["sources"]}
+    assert by_name["colours"]["sha256"] == digests.of_file(adapted / "domains/toy/data/colours.csv")
+    assert by_name["colours"]["licence"] == "CC0-1.0"
+    assert {record["stage"] for record in lineage["stages"].values()} == {*STAGES, "evaluate"}
+    trained = next(record for record in lineage["stages"].values() if record["stage"] == "tune")
+    assert trained["config"]["seed"] == 42
+    assert trained["libraries"]["torch"].startswith("2.")
+    assert trained["made"]["commit"]
+    assert {gap["fact"] for gap in lineage["unknown"]} >= {"approval", "energy"}
+
+
+def test_the_registered_model_loads_and_answers(mlflow: MlflowClient, adapted: Path) -> None:
+    import mlflow.transformers as flavour
+    from mlflow import set_tracking_uri
+
+    set_tracking_uri(f"sqlite:///{adapted / 'runs/tracking/mlflow.db'}")
+    pipeline = flavour.load_model("models:/toy/1")
+    answer = pipeline("alpha beta", max_new_tokens=3)
+    assert answer[0]["generated_text"].startswith("alpha beta")
+
+
+def test_prefect_shows_the_flow_its_tasks_and_their_artifacts(adapted: Path) -> None:
+    """Read from the server's own database, after the server has ended with the run."""
+    import sqlite3
+
+    with sqlite3.connect(adapted / "runs/prefect/prefect.db") as store:
+        flows = store.execute("select name, state_type from flow_run").fetchall()
+        tasks = dict(store.execute("select name, state_type from task_run").fetchall())
+        keys = {key for (key,) in store.execute("select key from artifact where type = 'markdown'")}
+    assert ("adapt-toy", "COMPLETED") in flows
+    assert set(tasks) == set(ALL)
+    assert set(tasks.values()) == {"COMPLETED"}
+    assert {"toy-tune", "toy-adapt"} <= keys
+
+
+def test_the_report_is_one_file_that_names_every_model(adapted: Path) -> None:
+    html = (adapted / "runs/reports/toy.html").read_text()
+    assert "<script" not in html
+    for name in ("base", "pretrained", "tuned", "aligned", "student", "quantised"):
+        assert name in html.lower()

@@ -1,0 +1,113 @@
+"""Servers: two flows on a new machine, MLflow away in mid-run, many deliverers on a new store, both screens."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.lib import servers
+from tests.conftest import ROOT, slmforge, write_toy
+
+
+def popen(place: Path, *words: str, **extra: str) -> subprocess.Popen[str]:
+    """The command line in the background."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME")}
+    environment = {**kept, "SLMFORGE_RUNS": str(place / "runs"), "PYTHONPATH": str(ROOT), **extra}
+    command = [sys.executable, "-m", "flows.cli", *words]
+    return subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def start_mlflow(place: Path, port: int) -> subprocess.Popen[bytes]:
+    """A real tracking server on a store of its own."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{place / 'server.db'}", "--artifacts-destination", str(place / "files")]
+    with (place / "server.log").open("ab") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not servers.answers(f"http://127.0.0.1:{port}/health"):
+        assert server.poll() is None, (place / "server.log").read_text()[-2000:]
+        assert time.monotonic() < deadline, "the MLflow server does not answer"
+        time.sleep(0.3)
+    return server
+
+
+def kill_group(server: subprocess.Popen[bytes]) -> None:
+    """kill -9 a server and its workers."""
+    os.killpg(server.pid, 9)
+    server.wait()
+
+
+def test_two_flows_started_at_once_on_a_new_machine_both_succeed(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    both = [popen(tmp_path, "adapt", "toy", f"align.beta={beta}") for beta in ("0.1", "0.2")]
+    said = [process.communicate(timeout=600)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    made = [line.split()[1] for text in said for line in text.splitlines() if line.startswith("+")]
+    assert made.count("base") == made.count("tune") == 1, "one makes it, the other waits"
+    assert made.count("align") == 2
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs/tracking/mlflow.db'}")
+    assert sorted(v.version for v in client.search_model_versions("name = 'toy'")) == ["1", "2"]
+
+
+def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    port = servers.free_port()
+    uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    server = start_mlflow(tmp_path, port)
+    process = popen(tmp_path, "adapt", "toy", "register.name=toy", **uri)
+    artifacts = tmp_path / "runs/artifacts"
+    while process.poll() is None and not list(artifacts.glob("pretrain/.*.*")):
+        time.sleep(0.02)
+    kill_group(server)
+    said = process.communicate(timeout=600)[0]
+    assert process.returncode == 4, said
+    assert "start the server again and run the same command" in said
+    assert list(artifacts.glob("quantize/*/artifact.json")), "training went on without it"
+    server = start_mlflow(tmp_path, port)
+    try:
+        again = slmforge("adapt", "toy", "register.name=toy", cwd=tmp_path, **uri)
+        assert again.returncode == 0, again.stderr + again.stdout
+        client = MlflowClient(uri["MLFLOW_TRACKING_URI"])
+        experiment = client.get_experiment_by_name("toy")
+        runs = client.search_runs([experiment.experiment_id])
+        assert "RUNNING" not in {run.info.status for run in runs}
+        for stage in ("pretrain", "tune"):
+            record = json.loads(next(artifacts.glob(f"{stage}/*/artifact.json")).read_text())
+            (run,) = [run for run in runs if run.data.tags.get("slmforge.artifact") == record["id"]]
+            arrived = [(m.step, round(m.value, 6)) for m in client.get_metric_history(run.info.run_id, "loss")]
+            assert arrived == [(p["step"], round(p["loss"], 6)) for p in record["measured"]["curve"]]
+        assert [v.version for v in client.search_model_versions("name = 'toy'")] == ["1"]
+    finally:
+        kill_group(server)
+
+
+def test_six_deliverers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom tasks.lib import tracking, delivery\n"
+        "w = tracking.RunWriter('many', 'run', None, {})\n"
+        "[w.metrics({'x': float(i)}, i) for i in range(50)]\nw.end('FINISHED')\ndelivery.deliver()"
+    )
+    environment = {**os.environ, "SLMFORGE_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    many = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(6)]
+    assert [process.wait(300) for process in many] == [0] * 6
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs/tracking/mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("many").experiment_id])
+    assert [len(client.get_metric_history(run.info.run_id, "x")) for run in runs] == [50] * 6
+
+
+def test_the_screens_answer_where_the_command_says(tmp_path: Path) -> None:
+    done = slmforge("ui", "--once", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow   http://127.0.0.1:" in done.stdout
+    assert "Prefect  http://127.0.0.1:" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["new", "check", "plan", "adapt", "evaluate", "show", "why", "runs", "ui", "deploy", "schema"])
+def test_every_command_has_help(name: str, tmp_path: Path) -> None:
+    assert slmforge(name, "--help", cwd=tmp_path).returncode == 0
