@@ -129,7 +129,7 @@ def why(name: str, stage: str, **order: Any) -> None:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def runs(name: str | None, as_json: bool) -> None:
-    """List flow runs, deliver what waits for MLflow, and close runs that were killed."""
+    """List flow runs, deliver what waits for MLflow, and close its runs that were killed."""
     from flows import commands
 
     commands.runs(name, as_json)

@@ -44,7 +44,9 @@ def check(asked: Order, as_json: bool) -> None:
     for verdict in checked.artifact.verdicts:  # type: ignore[union-attr]  # the filter above
         if not verdict.passed:
             screen.console.print(f"[yellow]warning[/] {verdict.sentence()}")
-    screen.console.print(f"\nRows set aside, with reasons: {data.path / 'set_aside.parquet'}", soft_wrap=True)
+    kept = [file for event in current.events if event.artifact and (file := event.artifact.path / "set_aside.parquet").is_file()]
+    for file in kept:
+        screen.console.print(f"rows set aside, with reasons: {file}", soft_wrap=True)
     screen.console.print(f"Data Docs: {checked.artifact.path / store.VIEW / 'index.html'}", soft_wrap=True)  # type: ignore[union-attr]
 
 

@@ -1,5 +1,6 @@
 """What a base model is made from, known by content before the `base` stage runs."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ def _fetch(model: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(HUB_FILES)}
+    with suppress(LocalEntryNotFoundError):  # the cache is enough, whether or not the hub may be asked
+        return Path(snapshot_download(model, local_files_only=True, **wanted))
     try:
-        folder = snapshot_download(model, revision=revision, allow_patterns=list(HUB_FILES))
+        folder = snapshot_download(model, **wanted)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise DataError(
             f"base model {model} at revision {revision}",

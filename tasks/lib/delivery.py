@@ -14,9 +14,12 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.lib import places, tracking
 
+# how a store that cannot be reached, or is busy, shows itself
+AWAY = (MlflowException, SQLAlchemyError, OSError)
 BATCH = 500  # events per call; MLflow takes up to 1,000 metrics and 100 parameters
 PARAM_BATCH = 100
 
@@ -54,9 +57,21 @@ def store_lock(*, wait: bool) -> Iterator[bool]:
 
 def client() -> MlflowClient:
     """A client of the tracking store (call with the store lock held the first time)."""
-    if artifact_location("x") is not None:
-        store_folder().mkdir(parents=True, exist_ok=True)
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        _create_store(store_folder() / "mlflow.db")
     return MlflowClient(tracking_uri())
+
+
+def _create_store(file: Path) -> None:
+    """Make the default store whole or not at all: its migrations, cut off half-way, could never be taken up again."""
+    if file.is_file():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in file.parent.glob(".new-*"):
+        leftover.unlink()
+    new = file.parent / f".new-{os.getpid()}.db"
+    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+    new.replace(file)
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
@@ -125,7 +140,9 @@ class _Delivery:
                 ended = self._replay(group) or ended
             self._state["offset"] = events[-1][1]
             self._save()
-        if not alive and not ended:
+        if not alive and self._state["run_id"] is None:
+            ended = True  # killed before its first line was whole: there is nothing to tell
+        elif not alive and not ended:
             # the owner is gone without a word: killed
             self._mlflow.set_tag(self._state["run_id"], "slmforge.end", "killed: the process that ran it is gone")
             self._mlflow.set_terminated(self._state["run_id"], "KILLED")
@@ -175,11 +192,18 @@ class _Delivery:
                 self._mlflow.log_inputs(run, [_dataset(event) for event in group])
             case "file":
                 for event in group:
-                    self._mlflow.log_artifact(run, event["path"], event["folder"] or None)
+                    self._send_file(run, event)
             case "end":
                 self._mlflow.set_terminated(run, first["status"], end_time=first["time"])
                 return True
         return False
+
+    def _send_file(self, run: str, event: dict[str, Any]) -> None:
+        """Send a file; one that was deleted before it could be sent is named on the run, and the rest goes on."""
+        if Path(event["path"]).is_file():
+            self._mlflow.log_artifact(run, event["path"], event["folder"] or None)
+        else:
+            self._mlflow.set_tag(run, f"slmforge.lost_file.{Path(event['path']).name}", event["path"][:5000])
 
     def _start(self, event: dict[str, Any]) -> None:
         experiment = experiment_id(self._mlflow, event["experiment"])
@@ -237,7 +261,7 @@ class Courier:
         try:
             deliver(wait=False)
             self.fault = None
-        except (MlflowException, OSError) as error:
+        except AWAY as error:
             self.fault = str(error).splitlines()[0]  # the store is away: everything stays in the spool
 
     def finish(self, seconds: float = 20.0) -> int:

@@ -39,18 +39,16 @@ QUIET = {
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
-def quiet(*, hub: bool = False) -> None:
+def quiet() -> None:
     """Set the environment before any library reads it; what the user has set is kept.
 
-    Args:
-        hub: leave the model hub reachable (only the `base` stage asks, for a pinned revision).
+    The hub is out of reach unless the user says HF_HUB_OFFLINE=0; its local cache is always used.
     """
     # the stage is called register; pydantic's attribute of that name is not used
     warnings.filterwarnings("ignore", message='Field name "register"')
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if not hub:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def keep_heap() -> bool:

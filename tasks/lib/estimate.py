@@ -49,6 +49,8 @@ def need(row: PlanRow, cfg: Any, weights: int | None, vocabulary: int | None, da
         return Need(200_000_000 + 8 * data_bytes, data_bytes)
     if stage not in TRAINED:
         return Need(PROCESS + 3 * size, size if stage in ("quantize", "register") else 5_000_000)
+    if stage == "base" and cfg.base.source.kind != "scratch":
+        return Need(PROCESS + size, size)  # it is copied and loaded once
     settings = cfg.base.source.training if stage == "base" else getattr(cfg, stage)
     # logits in fp32, their gradient and log-softmax, dominate the activations of a small model
     activations = settings.batch * settings.length * (vocabulary or 32_000) * 4 * 3

@@ -87,4 +87,6 @@ def _unknown(stages: dict[str, Any]) -> list[dict[str, str]]:
         gaps.append({"fact": "git commit", "reason": "some stages ran outside a git checkout"})
     gaps.append({"fact": "approval", "reason": "approval is not recorded by this pipeline"})
     gaps.append({"fact": "energy", "reason": "not measured"})
+    gaps.append({"fact": "de-identification", "reason": "no stage looks for personal data"})
+    gaps.append({"fact": "signature", "reason": "files are named by sha256, nothing is signed"})
     return gaps

@@ -45,7 +45,7 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
                 raise
         made = mlflow_client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags=tags)
         return Registered(str(made.version), run)
-    except (MlflowException, OSError) as error:
+    except delivery.AWAY as error:
         raise TrackingError(
             f"model version of {name!r} in the registry {delivery.tracking_uri()}",
             str(error).splitlines()[0],

@@ -45,7 +45,7 @@ def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver
         if courier is not None and left:
             print(
                 f"MLflow is away ({courier.fault or 'slow'}): {left} events wait in {tracking.spool()} "
-                "and arrive with the next command, or with `slmforge runs`."
+                "and arrive with the next command that runs a stage, or with `slmforge runs`."
             )
 
 

@@ -1,0 +1,84 @@
+"""Recurring retraining with a real Prefect server and worker: nothing changed, then a new version."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib import servers
+from tests.conftest import ROOT, slmforge, write_toy
+
+MINUTES = 6
+
+
+@pytest.fixture
+def prefect(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A Prefect server on loopback, started and stopped here; its environment."""
+    port = servers.free_port()
+    environment = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (tmp_path / "prefect.log").open("wb") as log:
+        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
+    try:
+        wait(lambda: servers.answers(f"{environment['PREFECT_API_URL']}/health"), "the Prefect server to answer")
+        yield environment
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def wait(until: Callable[[], Any], what: str) -> Any:
+    """What `until` returns once it is true."""
+    deadline = time.monotonic() + 60 * MINUTES
+    while time.monotonic() < deadline:
+        found = until()
+        if found:
+            return found
+        time.sleep(1)
+    raise AssertionError(f"waited {MINUTES} minutes for {what}")
+
+
+def history(place: Path, status: str) -> bool:
+    """Whether a scheduled retrain has ended so."""
+    file = place / "runs/history.jsonl"
+    return file.is_file() and any('"retrain"' in line and f'"{status}"' in line for line in file.read_text().splitlines())
+
+
+def test_deploy_without_a_lasting_server_is_refused(toy: Path, workplace: Path) -> None:
+    done = slmforge("deploy", "toy", cwd=workplace)
+    assert done.returncode == 2
+    assert "PREFECT_API_URL is not set" in done.stderr
+
+
+@pytest.mark.timeout(1200)
+def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(tmp_path: Path, prefect: dict[str, str]) -> None:
+    place = tmp_path / "work"
+    write_toy(place)
+    assert slmforge("adapt", "toy", cwd=place, **prefect).returncode == 0
+    done = slmforge("deploy", "toy", "--cron", "* * * * *", cwd=place, **prefect)
+    assert done.returncode == 0, done.stderr
+    assert "retrain/toy" in done.stdout
+    kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "slmforge", "--query-seconds", "5"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(command, cwd=place, env={**kept, **prefect, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+    try:
+        wait(lambda: history(place, "NOTHING CHANGED"), "a scheduled run that finds nothing changed")
+        with (place / "domains/toy/data/colours.csv").open("a") as file:
+            file.write("What colour is stone number 7?,red\n")
+        wait(lambda: history(place, "FINISHED"), "a scheduled run that adapts")
+    finally:
+        worker.terminate()
+        worker.wait(120)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place / 'runs/tracking/mlflow.db'}")
+    versions = client.search_model_versions("name = 'toy'")
+    assert sorted(version.version for version in versions) == ["1", "2"]
+    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    assert {run.data.tags["slmforge.trigger"] for run in runs if "slmforge.trigger" in run.data.tags} == {"person", "schedule"}

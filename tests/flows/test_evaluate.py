@@ -1,0 +1,67 @@
+"""Any model on a domain's suite: from a folder, and from the hub's local cache at a pinned revision."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import slmforge, write_toy
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as another project would write it: random weights, its own tokenizer."""
+    import torch
+
+    from tasks.lib import models
+
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    tokenizer = models.train_tokenizer(["alpha beta gamma delta what colour is the apple or river?"] * 20, 300)
+    models.save(models.new_decoder(tokenizer, 64, 2, 4, 256), tokenizer, folder)
+    return folder
+
+
+def hub_cache(model: Path, home: Path) -> None:
+    """The layout of the hub's cache: blobs by name, snapshots as links, refs."""
+    place = home / "hub" / "models--someone--tiny"
+    snapshot = place / "snapshots" / REVISION
+    (place / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(REVISION)
+    for file in model.iterdir():
+        shutil.copyfile(file, place / "blobs" / file.name)
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+
+
+def test_a_folder_and_the_hub_cache_give_the_same_scores(model: Path, tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    folder = slmforge("evaluate", "toy", "--model", str(model), cwd=tmp_path)
+    assert folder.returncode == 0, folder.stderr + folder.stdout
+    assert "acc" in folder.stdout
+    hub_cache(model, tmp_path / "home")
+    source = f"base.source={{kind: hub, model: someone/tiny, revision: {REVISION}}}"
+    hub = slmforge("evaluate", "toy", source, cwd=tmp_path, HF_HOME=str(tmp_path / "home"))
+    assert hub.returncode == 0, hub.stderr + hub.stdout
+    assert folder.stdout.splitlines()[-1] == hub.stdout.splitlines()[-1]
+    evaluated = list((tmp_path / "runs/artifacts/evaluate").glob("*/artifact.json"))
+    assert len(evaluated) == 1, "the same content from another place is the same model"
+
+
+def test_a_revision_that_is_not_at_hand_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    source = f"base.source={{kind: hub, model: someone/tiny, revision: {'f' * 40}}}"
+    done = slmforge("evaluate", "toy", source, cwd=tmp_path, HF_HOME=str(tmp_path / "home"))
+    assert done.returncode == 3
+    assert "not in the local hub cache" in done.stderr
+    assert "HF_HUB_OFFLINE=0" in done.stderr
+
+
+def test_a_branch_name_is_no_pinned_revision(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    done = slmforge("plan", "toy", "base.source={kind: hub, model: someone/tiny, revision: main}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "revision" in done.stderr

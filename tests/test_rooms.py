@@ -1,0 +1,114 @@
+"""The law of the rooms: who may import what, how long a page may be, and what ships in the wheel."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+CODE = sorted([*(ROOT / "flows").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
+# a heavy library -> the modules that may import it; stage bodies may name one lazily, flows never
+IMPORTERS = {
+    "prefect": {"tasks.lib.orchestrate", "tasks.lib.deployments"},
+    "mlflow": {"tasks.lib.delivery", "tasks.lib.registry"},
+    "great_expectations": {"tasks.lib.expectations"},
+    "lm_eval": {"tasks.lib.scoring"},
+    "rensa": {"tasks.lib.near"},
+    "rdkit": {"tasks.lib.chemistry"},
+    "torchao": {"tasks.lib.quantization"},
+    "peft": {"tasks.lib.models"},
+    "tokenizers": {"tasks.lib.models"},
+    "trl": {"tasks.lib.training", "tasks.lib.packing"},
+    "matplotlib": {"tasks.lib.plots"},
+    "jq": {"tasks.lib.readers"},
+}
+
+
+def module(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of everything that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_a_heavy_library_has_its_importers_and_no_others(library: str) -> None:
+    assert {module(path) for path in CODE if library in imports(path)} == IMPORTERS[library]
+
+
+def test_a_stage_imports_other_stages_only_for_what_they_make() -> None:
+    """A stage never calls another: of another stage's module it takes classes and plain functions, not the stage."""
+    stages = {path.stem for path in (ROOT / "tasks").glob("*.py")} - {"__init__"}
+    for path in (ROOT / "tasks").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").removeprefix("tasks.") in stages:
+                taken = {alias.name for alias in node.names}
+                assert (node.module or "").removeprefix("tasks.") not in taken, f"{path.name} imports the stage {node.module}"
+
+
+def test_importing_every_flow_imports_no_torch() -> None:
+    names = [module(path) for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"]
+    assert len(names) > 5
+    program = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint([m for m in ('torch', 'transformers', 'mlflow', 'trl') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_imports_almost_nothing_for_its_help() -> None:
+    program = "import sys, flows.cli\nprint([m for m in ('pydantic', 'rich', 'prefect', 'torch', 'pyarrow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_pages_are_short() -> None:
+    for path in CODE:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 300, f"{path} is over 300 lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                assert node.end_lineno - node.lineno + 1 <= 50, f"{path}: {node.name} is over 50 lines"
+                assert len(node.args.args) + len(node.args.kwonlyargs) <= 7, f"{path}: {node.name} has too many parameters"
+
+
+def test_the_generated_reference_is_fresh() -> None:
+    done = subprocess.run([sys.executable, "-m", "infra.docs", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_works_with_the_source_hidden(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+        content.extractall(tmp_path / "site")
+    assert {name.split("/")[0] for name in names} == {"flows", "tasks", next(n for n in names if "dist-info" in n).split("/")[0]}
+    program = (
+        "import sys, flows, tasks\n"
+        f"assert flows.__file__.startswith({str(tmp_path)!r}) and tasks.__file__.startswith({str(tmp_path)!r})\n"
+        "from flows.cli import main\nmain(sys.argv[1:])"
+    )
+    (tmp_path / "empty").mkdir()
+    for words in (["plan", "finance", "--json", "--config", "demo"], ["check", "chemistry", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], cwd=tmp_path / "empty", capture_output=True, text=True, check=False,
+            env={"PYTHONPATH": str(tmp_path / "site"), "SLMFORGE_RUNS": str(tmp_path / "runs"), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("{")
+    assert "tasks/lib/templates/report.html.jinja" in names
