@@ -112,14 +112,6 @@ def pending() -> int:
     return total
 
 
-def run_id(key: str) -> str | None:
-    """The MLflow run of a spool key, if it has been created."""
-    for file in [*tracking.spool().glob(f"*-{key}.state"), *tracking.spool().glob(f"done/{key}.json")]:
-        found: str | None = json.loads(file.read_text())["run_id"]
-        return found
-    return None
-
-
 def _state(file: Path) -> dict[str, Any]:
     state = file.with_suffix(".state")
     return json.loads(state.read_text()) if state.is_file() else {"run_id": None, "offset": 0}
@@ -214,7 +206,7 @@ class _Delivery:
             self._state["run_id"] = found[0].info.run_id
             return
         tags = dict(event["tags"])
-        if event["parent"] and (parent := run_id(event["parent"])):
+        if event["parent"] and (parent := tracking.run_id(event["parent"])):
             tags["mlflow.parentRunId"] = parent
         run = self._mlflow.create_run(experiment, start_time=event["time"], tags=tags, run_name=event["name"])
         self._state["run_id"] = run.info.run_id

@@ -69,6 +69,7 @@ def _show(domain: str, call: Call, event: Event) -> None:
     if record is None:
         return
     rows = [("artifact", record.id), ("digest", record.digest), ("state", event.state), ("cause", record.made.get("cause", ""))]
+    rows += [("made", record.made["ended"]), ("made by Prefect task run", record.made.get("prefect.task_run_id", "none"))]
     rows += [(key, value) for key, value in {**record.facts, **record.measured}.items() if isinstance(value, (int, float, str))]
     table = "\n".join(f"| {key} | {str(value).replace('|', '/')[:300]} |" for key, value in rows)
     create_markdown_artifact(f"| what | value |\n|---|---|\n{table}", key=f"{domain}-{call.name}".replace(":", "-"))

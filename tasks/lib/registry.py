@@ -64,7 +64,7 @@ def _find(mlflow_client: mlflow.MlflowClient, name: str, tags: dict[str, str]) -
 def _run(mlflow_client: mlflow.MlflowClient, name: str) -> str:
     """The MLflow run of the stage that is running; outside a flow, a run of its own."""
     current = tracking.ACTIVE.get()
-    if current is not None and current.writer is not None and (found := delivery.run_id(current.writer.key)):
+    if current is not None and current.writer is not None and (found := tracking.run_id(current.writer.key)):
         return found
     run = mlflow_client.create_run(delivery.experiment_id(mlflow_client, name), run_name="register")
     mlflow_client.set_terminated(run.info.run_id)

@@ -50,8 +50,11 @@ def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver
 
 
 def _made_by(record: Any) -> str:
-    """How a cached stage names the run that made it: artifact, tracked key, and Prefect's task run."""
-    return json.dumps({"artifact": record.id, "key": record.made.get("key"), "at": record.made.get("ended")})
+    """How a cached stage names the run that made it."""
+    made = record.made
+    run = tracking.run_id(made["key"]) if made.get("key") else None
+    prefect = made.get("prefect.task_run_id")
+    return json.dumps({"artifact": record.id, "mlflow_run": run, "prefect_task_run": prefect, "at": made.get("ended")})
 
 
 def log(order: Order, flow: str, status: str, current: Session | None) -> None:

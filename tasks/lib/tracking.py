@@ -117,6 +117,14 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def run_id(key: str) -> str | None:
+    """The MLflow run of a spool key, if it has been created."""
+    for file in [*spool().glob(f"*-{key}.state"), *spool().glob(f"done/{key}.json")]:
+        found: str | None = json.loads(file.read_text())["run_id"]
+        return found
+    return None
+
+
 def is_alive(file: Path) -> bool:
     """Whether the owner of a spool file still holds it."""
     with file.open("r") as handle:

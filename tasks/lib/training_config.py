@@ -34,6 +34,8 @@ class TrainingConfig(StageConfig):
         """
         if blocks == 0:
             raise DataError("something to train on", "no row that fits", "add rows, or raise `length`")
+        if "max_steps" in self.trainer:
+            return int(self.trainer["max_steps"])
         if self.tokens is not None:
             return max(1, round(self.tokens / (self.batch * self.accumulation * self.length)))
         return max(1, math.ceil(self.epochs * blocks / (self.batch * self.accumulation)))

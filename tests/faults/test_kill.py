@@ -42,7 +42,7 @@ def start(place: Path) -> subprocess.Popen[bytes]:
 def committed(place: Path) -> dict[str, str]:
     """Artifact id -> when it was made, for everything committed."""
     found = {}
-    for record in (place / "runs/artifacts").glob("*/*/artifact.json"):
+    for record in (place / "runs/artifacts").glob("*/[!.]*/artifact.json"):
         content = json.loads(record.read_text())  # a half-written record would not parse
         found[content["id"]] = content["made"]["ended"]
     return found
@@ -68,17 +68,17 @@ def kill_within(place: Path, stage: str, draw: random.Random) -> bool:
     return True
 
 
-def survive(place: Path, seed: int) -> None:
-    """Kill once in every stage, then finish, and check what must hold."""
+def survive(place: Path, seed: int, stages: list[str]) -> None:
+    """Kill once in each of the stages, then finish, and check what must hold."""
     draw = random.Random(seed)
     known: dict[str, str] = {}
     killed = 0
-    for stage in STAGES:
+    for stage in stages:
         killed += kill_within(place, stage, draw)
         now = committed(place)
         assert known.items() <= now.items(), "a committed stage was done again"
         known = now
-    assert killed >= len(STAGES) - 2
+    assert killed >= len(stages) - 2
     done = slmforge("adapt", "toy", cwd=place)
     assert done.returncode == 0, done.stderr + done.stdout
     assert known.items() <= committed(place).items()
@@ -102,12 +102,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_kill_in_every_stage_loses_nothing(place: Path) -> None:
-    survive(place, seed=0)
+def test_kills_in_data_training_and_registration_lose_nothing(place: Path) -> None:
+    survive(place, 0, ["split", "pretrain", "distill", "register"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", range(1, 10))
-def test_nine_more_rounds_of_kills_lose_nothing(place: Path, seed: int) -> None:
-    survive(place, seed)
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_a_kill_in_every_stage_loses_nothing_ten_times_over(place: Path, seed: int) -> None:
+    survive(place, seed, STAGES)

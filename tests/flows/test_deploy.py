@@ -55,6 +55,7 @@ def test_deploy_without_a_lasting_server_is_refused(toy: Path, workplace: Path) 
     assert "PREFECT_API_URL is not set" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(tmp_path: Path, prefect: dict[str, str]) -> None:
     place = tmp_path / "work"
