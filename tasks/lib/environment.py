@@ -19,8 +19,9 @@ QUIET = {
     "DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # threads that spin while they wait make training up to ten times slower beside any other busy process
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # threads that spin long while they wait slow training several times over beside any other busy process;
+    # ones that do not spin at all slow small models to a half: see docs/decisions/0006
+    "GOMP_SPINCOUNT": "5000",
     "TQDM_DISABLE": "1",  # our own bars ask for themselves
     # git is asked once, by us; MLflow's own probe prints a warning when there is no git
     "GIT_PYTHON_REFRESH": "quiet",
@@ -74,13 +75,14 @@ def muted() -> Iterator[None]:
         for stream in kept:
             stream.flush()
             os.dup2(said.fileno(), stream.fileno())
+        failed = True
         try:
             yield
-        except BaseException:
-            said.seek(0)
-            os.write(list(kept.values())[-1], said.read())
-            raise
+            failed = False
         finally:
+            if failed:
+                said.seek(0)
+                os.write(list(kept.values())[-1], said.read())
             for stream, handle in kept.items():
                 stream.flush()
                 os.dup2(handle, stream.fileno())

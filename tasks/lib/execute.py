@@ -118,10 +118,9 @@ class Direct:
                 if writer is not None:
                     _track(writer, record)
             status = "FINISHED"
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         finally:
+            if status == "FAILED":
+                shutil.rmtree(folder, ignore_errors=True)
             if writer is not None:
                 writer.end(status)
         return record

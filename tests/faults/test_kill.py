@@ -90,7 +90,7 @@ def survive(place: Path, seed: int, stages: list[str]) -> None:
     states = {run.info.status for run in client.search_runs([experiment.experiment_id])}
     assert states <= {"FINISHED", "KILLED", "FAILED"}
     assert "KILLED" in states
-    assert [version.version for version in client.search_model_versions("name = 'toy'")] == ["1"]
+    assert [str(version.version) for version in client.search_model_versions("name = 'toy'")] == ["1"]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_two_flows_started_at_once_on_a_new_machine_both_succeed(tmp_path: Path)
     assert made.count("base") == made.count("tune") == 1, "one makes it, the other waits"
     assert made.count("align") == 2
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs/tracking/mlflow.db'}")
-    assert sorted(v.version for v in client.search_model_versions("name = 'toy'")) == ["1", "2"]
+    assert sorted(str(v.version) for v in client.search_model_versions("name = 'toy'")) == ["1", "2"]
 
 
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
             (run,) = [run for run in runs if run.data.tags.get("slmforge.artifact") == record["id"]]
             arrived = [(m.step, round(m.value, 6)) for m in client.get_metric_history(run.info.run_id, "loss")]
             assert arrived == [(p["step"], round(p["loss"], 6)) for p in record["measured"]["curve"]]
-        assert [v.version for v in client.search_model_versions("name = 'toy'")] == ["1"]
+        assert [str(v.version) for v in client.search_model_versions("name = 'toy'")] == ["1"]
     finally:
         kill_group(server)
 
