@@ -1,5 +1,6 @@
 """Models and tokenizers on disk: made from scratch, loaded, adapted, saved (importer of transformers, tokenizers, peft)."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,10 @@ CHAT_TEMPLATE = (
 )
 
 Precision = Literal["auto", "bf16", "fp32"]
+
+if not torch.cuda.is_available():
+    # accelerate asks deepspeed, which says on the terminal that it found no other accelerator
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def device(wanted: str) -> torch.device:

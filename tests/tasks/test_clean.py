@@ -1,45 +1,18 @@
 """Texts are put right, and rows that say nothing are set aside by what is missing."""
 
-import json
 import random
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.check import CheckConfig, check
 from tasks.clean import CleanConfig, clean
-from tasks.ingest import IngestConfig, ingest
-from tasks.lib import cleaning, digests
-from tasks.lib.domain import Dataset, Expectations
+from tasks.lib import cleaning
+from tasks.lib.domain import Expectations
 from tasks.lib.records import Records, iterate
-from tasks.lib.sources import ResolvedDataset, Sources
-
-MAPS: dict[str, dict[str, str]] = {
-    "corpus": {"text": "{text}"},
-    "general": {"text": "{text}"},
-    "tune": {"prompt": "{q}", "response": "{a}"},
-    "eval": {"prompt": "{q}", "response": "{a}"},
-}
-
-
-def resolved(folder: Path, name: str, role: str, rows: list[dict[str, Any]], **card: Any) -> ResolvedDataset:
-    """A dataset of these rows in a file of its own."""
-    file = folder / f"{name}.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"name": name, "role": role, "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic"}
-    dataset = Dataset.model_validate({**given, "map": MAPS.get(role), **card})
-    return ResolvedDataset(dataset=dataset, sha256=digests.of_file(file), bytes=file.stat().st_size, file=file)
-
-
-def ingested(*datasets: ResolvedDataset) -> Records:
-    return ingest(IngestConfig(), Sources(edition="starter", datasets=list(datasets)))
-
-
-def reasons(made: Any) -> dict[str, str]:
-    """Row id -> why it was set aside in this stage."""
-    return {row["id"]: row["reason"] for row in iterate(made.path, "set_aside")}
+from tasks.lib.sources import ResolvedDataset
+from tests.datasets import ingested, reasons, resolved
 
 
 def cleaned(*datasets: ResolvedDataset) -> Records:

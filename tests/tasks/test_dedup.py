@@ -1,6 +1,5 @@
 """One of each is kept; contradictions are set aside whole."""
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -8,36 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.dedup import DedupConfig, dedup
-from tasks.ingest import IngestConfig, ingest
-from tasks.lib import digests
-from tasks.lib.domain import Dataset
-from tasks.lib.records import Records, iterate
-from tasks.lib.sources import ResolvedDataset, Sources
-
-MAPS: dict[str, dict[str, str]] = {
-    "corpus": {"text": "{text}"},
-    "general": {"text": "{text}"},
-    "tune": {"prompt": "{q}", "response": "{a}"},
-    "eval": {"prompt": "{q}", "response": "{a}"},
-}
-
-
-def resolved(folder: Path, name: str, role: str, rows: list[dict[str, Any]], **card: Any) -> ResolvedDataset:
-    """A dataset of these rows in a file of its own."""
-    file = folder / f"{name}.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"name": name, "role": role, "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic"}
-    dataset = Dataset.model_validate({**given, "map": MAPS.get(role), **card})
-    return ResolvedDataset(dataset=dataset, sha256=digests.of_file(file), bytes=file.stat().st_size, file=file)
-
-
-def ingested(*datasets: ResolvedDataset) -> Records:
-    return ingest(IngestConfig(), Sources(edition="starter", datasets=list(datasets)))
-
-
-def reasons(made: Any) -> dict[str, str]:
-    """Row id -> why it was set aside in this stage."""
-    return {row["id"]: row["reason"] for row in iterate(made.path, "set_aside")}
+from tasks.lib.records import iterate
+from tests.datasets import ingested, reasons, resolved
 
 
 def words(seed: int, count: int = 80) -> list[str]:

@@ -2,42 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.ingest import IngestConfig, ingest
-from tasks.lib import digests, store
-from tasks.lib.domain import Dataset
+from tasks.lib import store
 from tasks.lib.errors import DataError, StageError
-from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, iterate, require_balance
+from tasks.lib.records import LedgerLine, RecordWriter, advance, iterate, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
 from tasks.lib.stage import Call
-
-MAPS: dict[str, dict[str, str]] = {
-    "corpus": {"text": "{text}"},
-    "general": {"text": "{text}"},
-    "tune": {"prompt": "{q}", "response": "{a}"},
-    "eval": {"prompt": "{q}", "response": "{a}"},
-}
-
-
-def resolved(folder: Path, name: str, role: str, rows: list[dict[str, Any]], **card: Any) -> ResolvedDataset:
-    """A dataset of these rows in a file of its own."""
-    file = folder / f"{name}.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"name": name, "role": role, "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic"}
-    dataset = Dataset.model_validate({**given, "map": MAPS.get(role), **card})
-    return ResolvedDataset(dataset=dataset, sha256=digests.of_file(file), bytes=file.stat().st_size, file=file)
-
-
-def ingested(*datasets: ResolvedDataset) -> Records:
-    return ingest(IngestConfig(), Sources(edition="starter", datasets=list(datasets)))
-
-
-def reasons(made: Any) -> dict[str, str]:
-    """Row id -> why it was set aside in this stage."""
-    return {row["id"]: row["reason"] for row in iterate(made.path, "set_aside")}
+from tests.datasets import ingested, reasons, resolved
 
 
 def identifier(*datasets: ResolvedDataset) -> str:
