@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("worker", nargs="?", choices=CANDIDATES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/latest.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/cpu.md"))
     given = parser.parse_args()
     quiet()
     if given.worker:
