@@ -65,7 +65,7 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     assert done.returncode == 0, done.stderr
     assert "retrain/toy" in done.stdout
     kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "slmforge", "--query-seconds", "5"]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "slmforge"]
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, cwd=place, env={**kept, **prefect, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
     try:
