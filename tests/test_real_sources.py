@@ -73,7 +73,7 @@ def repeats(texts: list[str]) -> set[int]:
 
 
 def unreadable(smiles: list[str]) -> set[int]:
-    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # rdkit ships no stub for its logger
     return {number for number, text in enumerate(smiles, start=1) if Chem.MolFromSmiles(text.strip()) is None}
 
 

@@ -37,7 +37,7 @@ def test_the_starter_edition_needs_no_network_and_no_mirror(name: str, workplace
 
 
 def identifier(given: Sources) -> str:
-    return Call(ingest, {"cfg": IngestConfig(), "sources": given}).identifier()  # type: ignore[arg-type]
+    return Call(ingest, {"cfg": IngestConfig(), "sources": given}).identifier()  # type: ignore[arg-type]  # Stage[P, A] is invariant in P; Call takes any stage
 
 
 def test_a_domain_that_moved_is_the_same_and_one_row_more_is_another(toy: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def want(barrier: Any, answers: Any) -> None:
     barrier.wait()
     from tasks.lib.stage import Call
 
-    made = Direct(session).call(Call(note, {"cfg": NoteConfig()}))  # type: ignore[arg-type]
+    made = Direct(session).call(Call(note, {"cfg": NoteConfig()}))  # type: ignore[arg-type]  # Stage[P, A] is invariant in P; Call takes any stage
     answers.put((os.getpid(), made.digest, session.events[-1].state))
 
 

@@ -15,7 +15,7 @@ from tests.datasets import ingested, reasons, resolved
 
 
 def identifier(*datasets: ResolvedDataset) -> str:
-    return Call(ingest, {"cfg": IngestConfig(), "sources": Sources(edition="starter", datasets=list(datasets))}).identifier()  # type: ignore[arg-type]
+    return Call(ingest, {"cfg": IngestConfig(), "sources": Sources(edition="starter", datasets=list(datasets))}).identifier()  # type: ignore[arg-type]  # Stage[P, A] is invariant in P; Call takes any stage
 
 
 QUESTIONS = [{"q": f"Question {i}?", "a": str(i % 3), "n": i} for i in range(30)]
