@@ -76,9 +76,13 @@ def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str
         schedule = cron or domain.load(name).card.schedule
         if schedule is None:
             raise ConfigError(f"a schedule for domain {name!r}", "none in its card", "add `schedule:` to domain.yaml, or give --cron")
+        try:
+            domain.cron(schedule)
+        except ValueError as error:
+            raise ConfigError("a cron schedule", str(error), "correct --cron") from error
         order = Order(name, config, (), edition, None if mirror is None else str(Path(mirror).absolute()))
-        made = deployments.deploy(order, schedule)
-        print(f"{made}  cron {schedule!r}  work pool {deployments.POOL!r}")
+        made, first = deployments.deploy(order, schedule)
+        print(f"{made}  cron {schedule!r}  first run {first:%Y-%m-%d %H:%M %Z}  work pool {deployments.POOL!r}")
     print(f"start a worker where the domains and their runs lie: prefect worker start --pool {deployments.POOL}")
 
 

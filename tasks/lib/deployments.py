@@ -1,29 +1,42 @@
 """Recurring retraining as Prefect deployments (an importer of prefect)."""
 
 import os
+import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 
-from tasks.lib import places
+from tasks.lib import places, servers
+from tasks.lib.errors import StageError
 from tasks.lib.flow import Order
 
 POOL = "slmforge"
 ENTRYPOINT = "flows.served.retrain"
+SCHEDULED_WITHIN = 60.0  # seconds; Prefect's scheduler looks at new deployments every five
 KEPT = ("SLMFORGE_RUNS", "MLFLOW_TRACKING_URI", "SLMFORGE_MIRROR", "HF_HOME")
 
 
-def deploy(order: Order, cron: str) -> str:
-    """Create or update the deployment of one domain; returns its name.
+def deploy(order: Order, cron: str) -> tuple[str, datetime]:
+    """Create or update the deployment of one domain; returns its name and when the server will first run it.
 
     A run starts in the folder from which it was deployed, with its runs folder, so that the
     worker finds the same domains and the same artifacts; one run of a domain at a time.
+
+    Raises:
+        StageError: if no server answers, or if it takes the deployment and then schedules no run of it.
     """
+    servers.prefect_api()
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):  # made by an earlier deploy
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -39,5 +52,25 @@ def deploy(order: Order, cron: str) -> str:
         concurrency_limit=1,
         job_variables={"working_dir": str(Path.cwd()), "env": environment},
     )
-    deployment.apply()
-    return f"retrain/{order.domain}"
+    name = f"retrain/{order.domain}"
+    made: Any = deployment.apply()  # a coroutine only where a loop runs; there is none here
+    return name, _first_run(name, made)
+
+
+def _first_run(name: str, deployment: UUID) -> datetime:
+    """When the server means to run it next: a server whose scheduler is off or broken says so only here."""
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    one = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    deadline = time.monotonic() + SCHEDULED_WITHIN
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            sort = FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC
+            for run in client.read_flow_runs(flow_run_filter=waiting, deployment_filter=one, sort=sort, limit=1):
+                if run.next_scheduled_start_time is not None:
+                    return run.next_scheduled_start_time
+            time.sleep(0.5)
+    raise StageError(
+        f"a scheduled run of {name}",
+        f"the Prefect server took the deployment and scheduled no run within {SCHEDULED_WITHIN:.0f} s",
+        "look for errors of its scheduler in the server's log; PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED must not be false there",
+    )

@@ -1,11 +1,13 @@
 """A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
 import pydantic
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tasks.lib import places
@@ -45,6 +47,19 @@ def _safe_jq(program: str | None) -> str | None:
     if program and (found := re.search(r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt|halt_error)\b", program)):
         raise ValueError(f"jq's {found.group(0)!r} reaches outside the row and is not allowed")
     return program
+
+
+def cron(expression: str) -> str:
+    """The expression, if cron understands it.
+
+    Raises:
+        ValueError: with what is wrong in it.
+    """
+    try:
+        CronSim(expression, datetime(2000, 1, 1))  # only read, no time is asked for
+    except CronSimError as error:
+        raise ValueError(f"{expression!r} is no cron schedule ({error}); write for instance '0 3 * * 1', Mondays at 03:00 UTC") from error
+    return expression
 
 
 class PathSource(Declared):
@@ -147,7 +162,7 @@ class DomainCard(Declared):
     excluded_uses: list[str] = []
     owner: str = Field(min_length=1)
     risk: Literal["low", "medium", "high"]
-    schedule: str | None = None
+    schedule: Annotated[str, AfterValidator(cron)] | None = None
     licences: list[str] = Field(min_length=1)
     sensitive: list[Column] = []
     config: dict[str, Any] = {}

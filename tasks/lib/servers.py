@@ -61,10 +61,16 @@ def prefect_api() -> str:
     Call with a `Lease` held. Two processes that call at once on a new machine share one server.
 
     Raises:
-        StageError: if it does not come up in time.
+        StageError: if the given one cannot be reached, or ours does not come up in time.
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
+        if not reached(f"{given}/health"):
+            raise StageError(
+                f"the Prefect server of PREFECT_API_URL={given}",
+                "nothing answers there",
+                "start it, or unset PREFECT_API_URL: a server on loopback is then started",
+            )
         return given
     _home().mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(_home())
@@ -87,11 +93,22 @@ def free_port() -> int:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with success within two seconds."""
+    return _status(url) == 200
+
+
+def reached(url: str) -> bool:
+    """Whether anybody answers a GET within five seconds, be it that a key is asked for."""
+    return _status(url, seconds=5) is not None
+
+
+def _status(url: str, seconds: float = 2) -> int | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own http address
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(url, timeout=seconds) as answer:  # noqa: S310  # http addresses from us or the user
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
     except (urllib.error.URLError, OSError):
-        return False
+        return None
 
 
 def _home() -> Path:

@@ -55,6 +55,27 @@ def test_deploy_without_a_lasting_server_is_refused(toy: Path, workplace: Path) 
     assert "PREFECT_API_URL is not set" in done.stderr
 
 
+def test_a_schedule_that_is_none_is_refused(toy: Path, workplace: Path) -> None:
+    address = f"http://127.0.0.1:{servers.free_port()}/api"
+    done = slmforge("deploy", "toy", "--cron", "every monday", cwd=workplace, PREFECT_API_URL=address)
+    assert done.returncode == 2
+    assert "'every monday' is no cron schedule" in done.stderr
+    (toy / "domain.yaml").write_text((toy / "domain.yaml").read_text().replace('"0 3 * * 1"', '"61 3 * * 1"'))
+    done = slmforge("plan", "toy", cwd=workplace)
+    assert done.returncode == 2
+    assert "schedule: " in done.stderr
+    assert "'61 3 * * 1' is no cron schedule" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["adapt", "deploy"])
+def test_a_prefect_server_that_is_away_is_named(toy: Path, workplace: Path, command: str) -> None:
+    address = f"http://127.0.0.1:{servers.free_port()}/api"
+    done = slmforge(command, "toy", cwd=workplace, PREFECT_API_URL=address)
+    assert done.returncode == 4
+    assert f"PREFECT_API_URL={address}" in done.stderr
+    assert "nothing answers there" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(tmp_path: Path, prefect: dict[str, str]) -> None:
@@ -64,6 +85,7 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     done = slmforge("deploy", "toy", "--cron", "* * * * *", cwd=place, **prefect)
     assert done.returncode == 0, done.stderr
     assert "retrain/toy" in done.stdout
+    assert "first run 2" in done.stdout  # the server has scheduled it, and says when
     kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "slmforge"]
     with (tmp_path / "worker.log").open("wb") as log:
