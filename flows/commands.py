@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.lib import history, places, store
 from tasks.lib.errors import ConfigError
-from tasks.lib.flow import Order
+from tasks.lib.flow import Flow, Order
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -112,15 +112,26 @@ def adapt(asked: Order) -> None:
         _finish(asked.domain, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
+    made = _run(page, asked)
+    _finish(asked.domain, made["artifact"])
+    print(f"done in {time.monotonic() - started:.0f} s")
+
+
+def _run(page: Flow[Any], asked: Order) -> dict[str, str]:
+    """Run a flow in this process, with a Prefect server that is there or is started."""
     from flows import screen
+    from tasks.lib import servers
     from tasks.lib.environment import keep_heap
 
     keep_heap()
-    with screen.console.status("starting Prefect and MLflow"):
-        from tasks.lib import orchestrate
-    made = orchestrate.run_here(page, asked, screen.story)
-    _finish(asked.domain, made["artifact"])
-    print(f"done in {time.monotonic() - started:.0f} s")
+    lease = servers.Lease()
+    try:
+        with screen.console.status("starting Prefect"):
+            servers.prefect_api()
+            from tasks.lib import orchestrate  # only now: Prefect reads PREFECT_API_URL when it is imported
+        return orchestrate.run_here(page, asked, screen.story, lease.name)
+    finally:
+        lease.release()
 
 
 def _finish(domain: str, report: str) -> None:
@@ -137,16 +148,12 @@ def evaluate(asked: Order, model: str | None) -> None:
     """Score a model and print its scores."""
     from flows import screen
     from flows.evaluate import evaluate as page
-    from tasks.lib.environment import keep_heap
 
-    keep_heap()
     if model is not None:
         folder = store.root() / model if store.find(model) else Path(model)
         setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}}}"
         asked = Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
-    from tasks.lib import orchestrate
-
-    made = orchestrate.run_here(page, asked, screen.story)
+    made = _run(page, asked)
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
         found = task["not_run"] or f"{task['metric']} {task['value']:.3f}  [{task['low']:.3f}, {task['high']:.3f}]  n={task['n']}"

@@ -129,20 +129,16 @@ def _summarise(current: Session, artifact: Any) -> None:
         create_link_artifact(page.as_uri(), link_text="report", key=f"{current.domain}-report-link")
 
 
-def run_here(page: Flow[Any], order: Order, listener: Callable[[Event], None]) -> dict[str, str]:
-    """Run a flow in this process, with a Prefect server that is there or is started."""
-    lease = servers.Lease()
+def run_here(page: Flow[Any], order: Order, listener: Callable[[Event], None], lease: str) -> dict[str, str]:
+    """Run a flow in this process; `lease` is held on the server for as long as it runs."""
+    close_dead_runs()
+    LISTENER.append(listener)
     try:
-        servers.prefect_api()
-        close_dead_runs()
-        LISTENER.append(listener)
-        with prefect.tags("slmforge", order.domain, f"lease:{lease.name}"):
+        with prefect.tags("slmforge", order.domain, f"lease:{lease}"):
             made: dict[str, str] = page.prefect(**order.parameters())
         return made
     finally:
-        if LISTENER:
-            LISTENER.pop()
-        lease.release()
+        LISTENER.pop()
 
 
 def close_dead_runs() -> int:

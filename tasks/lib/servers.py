@@ -150,27 +150,28 @@ def _wait() -> str:
 
 
 def keep() -> None:
-    """Run the server until it is not needed."""
+    """Run the server until it is not needed, or its folder is gone."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {**os.environ, "PREFECT_HOME": str(_home()), "PREFECT_UI_API_URL": url}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    while not answers(f"{url}/health"):
-        if server.poll() is not None:
-            raise SystemExit(server.returncode)
-        time.sleep(0.2)
-    _note().write_text(json.dumps({"url": url, "pid": server.pid}))
-    idle = time.monotonic()
-    while server.poll() is None:
-        if any(not is_dead(lease.name) for lease in (_home() / "leases").iterdir()):
-            idle = time.monotonic()
-        elif time.monotonic() - idle > GRACE:
-            _note().unlink(missing_ok=True)
-            server.terminate()
-            server.wait(30)
-        time.sleep(1.0)
+    try:
+        while not answers(f"{url}/health"):
+            if server.poll() is not None:
+                raise SystemExit(server.returncode)
+            time.sleep(0.2)
+        _note().write_text(json.dumps({"url": url, "pid": server.pid}))
+        needed = time.monotonic()
+        while server.poll() is None and time.monotonic() - needed < GRACE and _note().is_file():
+            if any(not is_dead(lease.name) for lease in (_home() / "leases").glob("*")):
+                needed = time.monotonic()
+            time.sleep(1.0)
+    finally:
+        _note().unlink(missing_ok=True)
+        server.terminate()
+        server.wait(30)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -52,6 +55,38 @@ def test_two_flows_started_at_once_on_a_new_machine_both_succeed(tmp_path: Path)
     assert made.count("align") == 2
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs/tracking/mlflow.db'}")
     assert sorted(str(v.version) for v in client.search_model_versions("name = 'toy'")) == ["1", "2"]
+
+
+def processes_of(place: Path) -> list[str]:
+    """Command lines of the processes that were started with the runs folder of `place`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("SLMFORGE_RUNS") == str(place / "runs") and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_killed_flow_leaves_no_server_behind(tmp_path: Path, removed: bool) -> None:
+    write_toy(tmp_path)
+    flow = popen(tmp_path, "adapt", "toy")
+    deadline = time.monotonic() + 120
+    while not any((tmp_path / "runs/artifacts/ingest").glob("[!.]*/artifact.json")):
+        assert flow.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline, "ingest was never done"
+        time.sleep(0.1)
+    found = processes_of(tmp_path)
+    assert sum("uvicorn" in line or "server start" in line for line in found) >= 1
+    assert not any("--lifespan" in line for line in found), "Prefect's client started a server of its own"
+    flow.kill()
+    flow.communicate()
+    if removed:
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+    deadline = time.monotonic() + 3 * servers.GRACE
+    while (found := processes_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert found == []
 
 
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
