@@ -1,5 +1,6 @@
 """Models and tokenizers on disk: made from scratch, loaded, adapted, saved (importer of transformers, tokenizers, peft)."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+from tasks.lib.errors import StageError
 
 END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
 # GPT-4's split of text into words, with digits one by one so that numbers are spelled
@@ -119,6 +122,24 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
     """Write weights as safetensors, with configuration and tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    for file in sorted(folder.glob("*.safetensors")):
+        _sort_metadata(file)
+
+
+def _sort_metadata(file: Path) -> None:
+    """Put the free-text metadata of a safetensors header in order: the library writes it in another one every time.
+
+    Without this, quantised weights (which carry one entry a tensor) would have a new digest whenever they are made.
+    """
+    with file.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        sorted_header = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(sorted_header) > size:
+            raise StageError(f"a header of {size} bytes in {file.name}", f"{len(sorted_header)} bytes once sorted", "report this fault")
+        stream.seek(8)
+        stream.write(sorted_header.ljust(size))
 
 
 def with_lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str]) -> PeftModel:

@@ -1,5 +1,6 @@
 """What training does, on models of a few thousand weights: learn, isolate documents, count every token."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def test_quantised_weights_are_int8_and_answer_alike(start: Model, data: Split) 
     kinds = {type(m.weight).__name__ for m in models.load(small.path, dtype=torch.bfloat16).modules() if isinstance(m, torch.nn.Linear)}
     assert any("Int8" in kind or "Affine" in kind for kind in kinds)
     assert small.bytes < taught.bytes
+    shutil.rmtree(small.path)
+    assert quantize(QuantizeConfig(), taught).digest == small.digest, "made again, it is the same to the byte"
 
 
 def test_documents_in_one_block_do_not_see_each_other(start: Model) -> None:
