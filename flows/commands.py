@@ -23,6 +23,7 @@ def check(asked: Order, as_json: bool) -> None:
     from flows.prepare import prepare
     from tasks.lib import session
     from tasks.lib.execute import Direct
+    from tasks.lib.records import by_dataset
 
     with session.open_session(prepare, asked, {}, deliver=False) as (job, current):
         if not as_json:
@@ -31,7 +32,7 @@ def check(asked: Order, as_json: bool) -> None:
     datasets = [
         {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
          "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
-        for line in data.ledger
+        for line in by_dataset(data.ledger)
     ]  # fmt: skip
     if as_json:
         verdicts = [event.artifact.verdicts for event in current.events if hasattr(event.artifact, "verdicts")]  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.lib.execute import Event
-from tasks.lib.records import LedgerLine
+from tasks.lib.records import LedgerLine, by_dataset
 
 # a pipe has no width of its own: wide enough that no cell is folded
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -55,7 +55,7 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     for name, side in (("dataset", "left"), ("role", "left"), ("file", "left"), ("in", "right"), ("used", "right")):
         table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]  # rich's literal type
     table.add_column("set aside", overflow="fold")
-    for line in lines:
+    for line in by_dataset(lines):
         aside = ", ".join(f"{n:,} {reason}" for reason, n in line.set_aside.items())
         table.add_row(line.dataset, line.role, line.file, f"{line.rows_in:,}", f"{line.rows_used:,}", aside)
     rows_in, used = sum(line.rows_in for line in lines), sum(line.rows_used for line in lines)

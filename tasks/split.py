@@ -124,7 +124,7 @@ class _Splitting:
             self._writer.put(pair, part)
         for row in rows:
             if row["id"] in made.used:
-                self._writer.used[row["dataset"]] += 1
+                self._writer.used[row["dataset"], row["file"]] += 1
             else:
                 self._writer.set_aside(row, "no-counterpart", "no answer to the same question has another rating")
 

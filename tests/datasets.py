@@ -8,7 +8,7 @@ from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests
 from tasks.lib.domain import Dataset
 from tasks.lib.records import Records, iterate
-from tasks.lib.sources import ResolvedDataset, Sources
+from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 
 MAPS: dict[str, dict[str, str]] = {
     "corpus": {"text": "{text}"},
@@ -24,7 +24,8 @@ def resolved(folder: Path, name: str, role: str, rows: list[dict[str, Any]], **c
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = {"name": name, "role": role, "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic"}
     dataset = Dataset.model_validate({**given, "map": MAPS.get(role), **card})
-    return ResolvedDataset(dataset=dataset, sha256=digests.of_file(file), bytes=file.stat().st_size, file=file)
+    source = SourceFile(name=dataset.file_name, sha256=digests.of_file(file), bytes=file.stat().st_size, path=file)
+    return ResolvedDataset.of(dataset, [source])
 
 
 def ingested(*datasets: ResolvedDataset) -> Records:

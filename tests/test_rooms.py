@@ -25,6 +25,9 @@ IMPORTERS = {
     "trl": {"tasks.lib.training", "tasks.lib.packing"},
     "matplotlib": {"tasks.lib.plots"},
     "jq": {"tasks.lib.readers"},
+    "openpyxl": {"tasks.lib.tables"},
+    "pdfminer": {"tasks.lib.documents"},
+    "docx": {"tasks.lib.documents"},
 }
 
 

@@ -1,5 +1,6 @@
 """A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
 
+import codecs
 import re
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"prompt", "a", "b", "winner"}),
     ),
 }
+Format = Literal["jsonl", "json", "csv", "tsv", "txt", "parquet", "arrow", "xlsx", "xml", "md", "html", "pdf", "docx"]
 OPTIONAL_MAPS = frozenset({"group", "system"})
 
 
@@ -44,9 +46,24 @@ def _plain_columns(templates: dict[str, str]) -> dict[str, str]:
 
 
 def _safe_jq(program: str | None) -> str | None:
-    if program and (found := re.search(r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt|halt_error)\b", program)):
-        raise ValueError(f"jq's {found.group(0)!r} reaches outside the row and is not allowed")
+    if program and (
+        found := re.search(
+            r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt|halt_error|now|localtime|strflocaltime|input_line_number)\b",
+            program,
+        )
+    ):
+        raise ValueError(f"jq's {found.group(0)!r} reaches outside the row, or gives another value every time, and is not allowed")
     return program
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        text = codecs.lookup(name)._is_text_encoding  # not rot13, not base64
+    except LookupError:
+        text = False
+    if not text:
+        raise ValueError(f"{name!r} is no text encoding; for instance: utf-8, cp1252, latin-1, utf-16")
+    return name
 
 
 def cron(expression: str) -> str:
@@ -119,7 +136,11 @@ class Dataset(Declared):
     source: Source
     licence: str = Field(min_length=1)
     kind: Literal["public", "licensed", "scraped", "user", "synthetic"]
-    format: Literal["jsonl", "json", "csv", "tsv", "txt", "parquet"] | None = None
+    format: Format | None = None
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    undecodable: Literal["refuse", "set-aside"] = "refuse"
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    sheet: str | None = None
     records: Annotated[str | None, AfterValidator(_safe_jq)] = None
     columns: dict[str, Literal["text", "number", "smiles"]] = {}
     values: dict[str, dict[str, str]] = {}
@@ -173,6 +194,9 @@ class DomainCard(Declared):
         names = [dataset.name for dataset in self.datasets]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"dataset names must be unique; given twice: {', '.join(twice)}")
+        held = {f"{dataset.name}-heldout" for dataset in self.datasets if dataset.holdout}
+        if clash := sorted(held & set(names)):
+            raise ValueError(f"{clash[0]!r} is the evaluation set that a `holdout:` makes; give the dataset another name")
         return self
 
 

@@ -4,7 +4,6 @@ import difflib
 import math
 import re
 from functools import lru_cache
-from pathlib import Path
 from string import Formatter
 from typing import Any
 
@@ -12,6 +11,7 @@ from tasks.lib import chemistry
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import Row
+from tasks.lib.rows import SheetError, SourceRow
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can hold it as UTF-8
 
@@ -38,32 +38,40 @@ def columns_used(dataset: Dataset) -> list[str]:
     return list(dict.fromkeys([*dataset.columns, *dataset.values, *mapped]))
 
 
-def require_columns(dataset: Dataset, row: dict[str, Any], file: str | Path, number: int) -> None:
+def require_columns(dataset: Dataset, source: SourceRow) -> None:
     """Refuse a map that names a column which the file does not have."""
+    row = source.columns
     for name in (name for name in columns_used(dataset) if name not in row):
         near = difflib.get_close_matches(name, row.keys(), 1)
         raise DataError(
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
             f"the columns {', '.join(map(repr, row.keys())) or 'none'}",
             f"did you mean {near[0]!r}?" if near else "correct the map in domain.yaml",
-            file=file,
-            row=number,
+            file=source.file,
+            row=source.number,
         )
 
 
-def to_record(dataset: Dataset, row: dict[str, Any], number: int) -> Row:
+def place_of(dataset: Dataset, source: SourceRow) -> Row:
+    """Where a row is from, and the id by which it is known ever after."""
+    file = "" if source.file == dataset.file_name else f"{source.file}:"
+    return {"id": f"{dataset.name}:{file}{source.number}", "dataset": dataset.name, "file": source.file, "row": source.number}
+
+
+def to_record(dataset: Dataset, source: SourceRow) -> Row:
     """Map one row.
 
     Raises:
         SetAside: with the reason, if a cell is missing, unreadable or not among the values listed.
     """
-    cells = {name: _cell(dataset, name, row.get(name)) for name in columns_used(dataset)}
+    if missing := [name for name in columns_used(dataset) if name not in source.columns]:
+        raise SetAside("missing-column", f"the row has no column {missing[0]!r}")
+    cells = {name: _cell(dataset, name, source.columns[name]) for name in columns_used(dataset)}
     record: Row = {
-        "id": f"{dataset.name}:{number}",
-        "dataset": dataset.name,
+        **place_of(dataset, source),
         "role": dataset.role,
-        "file": dataset.file_name,
-        "row": number,
+        "page": source.page,
+        "heading": source.heading,
         "group": "",
         "holdout": dataset.holdout,
         "choices": dataset.choices,
@@ -82,7 +90,13 @@ def to_record(dataset: Dataset, row: dict[str, Any], number: int) -> Row:
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
     kind = dataset.columns.get(name)
     text = _text(value)
-    if SURROGATE.search(text):
+    if isinstance(value, SheetError):
+        raise SetAside("spreadsheet-error", f"column {name!r} shows {value}")
+    if found := SURROGATE.search(text):
+        if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
+            raise SetAside(
+                "undecodable", f"column {name!r} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding"
+            )
         raise SetAside("broken-text", f"column {name!r} holds half a character (a lone surrogate)")
     if kind is not None and not text.strip():
         raise SetAside("missing-value", f"column {name!r} is empty")
@@ -117,6 +131,8 @@ def _text(value: Any) -> str:
             return ""
         case str():
             return value
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")  # a binary column is text or nothing that can be used
         case bool():
             return "yes" if value else "no"
         case float() if value.is_integer() and abs(value) < 1e15:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tasks.lib import plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
+from tasks.lib.records import by_dataset
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 
@@ -234,12 +235,12 @@ def _ledger(data: Any) -> dict[str, Any]:
             f"{line.rows_used:,} of {line.rows_in:,} used",
             ((line.rows_used, plots.ACCENT), *((line.set_aside[r], shades[r]) for r in shades if r in line.set_aside)),
         )
-        for line in data.ledger
+        for line in by_dataset(data.ledger)
     ]
     totals = {"in": sum(line.rows_in for line in data.ledger), "used": sum(line.rows_used for line in data.ledger)}
     keys = {"used": plots.variable(plots.ACCENT), **{reason: plots.variable(shade) for reason, shade in shades.items()}}
     drawing = plots.stacks(bars, "rows used and set aside, by source") if bars else None
-    return {"reasons": reasons, "totals": totals, "keys": keys, "rows_plot": drawing}
+    return {"lines": by_dataset(data.ledger), "reasons": reasons, "totals": totals, "keys": keys, "rows_plot": drawing}
 
 
 def _drawings(entries: Sequence[Entry], contest: Contest) -> dict[str, Any]:

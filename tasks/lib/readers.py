@@ -1,103 +1,138 @@
 """Files become rows: one reader per format, each refusing what it cannot read, by file and row."""
 
 import csv
-import gzip
+import io
 import json
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jq
-import pyarrow as pa
-import pyarrow.parquet as pq
+from charset_normalizer import from_bytes
 
+from tasks.lib import documents, files, tables
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
+from tasks.lib.files import Readable
+from tasks.lib.rows import Numbered, SourceRow
 from tasks.lib.sources import ResolvedDataset, builtin_documents
 
 MAX_LINE = 32_000_000  # bytes of one line or cell
-MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document or unpacked file
-PARQUET_ROWS = 1_000  # rows decoded at once
-Numbered = tuple[int, dict[str, Any]]
+MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document
+EXACT_DIGITS = 15  # of a whole number that a double holds exactly
+SAMPLE = 200_000  # bytes from which an encoding is told
 
 
-def read(resolved: ResolvedDataset) -> Iterator[Numbered]:
-    """The rows of a dataset's file as (row number from 1, columns).
+def read(resolved: ResolvedDataset) -> Iterator[SourceRow]:
+    """The rows of a dataset's files, in the order of the files; members of archives are files.
 
     Raises:
         DataError: naming file and row, if the bytes are not what the format says.
     """
     dataset = resolved.dataset
-    if resolved.file is None:
-        yield from enumerate(({"name": name, "text": text} for name, text in builtin_documents()), start=1)
-        return
-    form = dataset.format or _format_of(resolved.file, dataset)
+    for source in resolved.files:
+        if source.path is None:
+            for number, (name, text) in enumerate(builtin_documents(), start=1):
+                yield SourceRow(source.name, number, {"name": name, "text": text})
+            continue
+        for file in files.members(source.path, source.name, dataset.name):
+            for number, columns, *origin in _rows(file, dataset):
+                yield SourceRow(file.name, number, columns, *origin)
+
+
+def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
+    form = dataset.format or format_of(file, dataset.name)
     if form == "json":
-        yield from _json(resolved.file, dataset)
-        return
-    rows = READERS[form](resolved.file, dataset)
-    yield from rows if dataset.records is None else _each(rows, resolved.file, dataset)
+        return _json(file, dataset)
+    rows = READERS[form](file, dataset)
+    return rows if dataset.records is None or form == "xml" else _each(rows, file, dataset)
 
 
-def _format_of(file: Path, dataset: Dataset) -> str:
-    suffix = file.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    suffix = {"ndjson": "jsonl", "md": "txt"}.get(suffix, suffix)
+def format_of(file: Readable, dataset: str) -> str:
+    """The format that a file's name says.
+
+    Raises:
+        DataError: for a suffix that is none of the formats.
+    """
+    stem, _, suffix = file.name.lower().rpartition(".")
+    if file.packed and suffix in files.PACKED_SUFFIXES:
+        suffix = stem.rpartition(".")[2]
+    suffix = {"ndjson": "jsonl", "htm": "html", "markdown": "md", "text": "txt", "tab": "tsv", "feather": "arrow"}.get(suffix, suffix)
     if suffix in READERS or suffix == "json":
         return suffix
     raise DataError(
-        f"dataset {dataset.name!r}: a format that can be read ({', '.join(sorted([*READERS, 'json']))})",
+        f"dataset {dataset!r}: a format that can be read ({', '.join(sorted([*READERS, 'json']))})",
         f"the suffix of {file.name}",
         "rename the file, or say `format:` in domain.yaml",
-        file=file,
+        file=file.place,
     )
 
 
-def _open(file: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(file, "rb")) if file.name.endswith(".gz") else file.open("rb")
-
-
-def _lines(file: Path, dataset: Dataset) -> Iterator[tuple[int, str]]:
-    """Decoded physical lines with their numbers."""
+def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
+    """Decoded physical lines with their numbers, in UTF-8 or the encoding that the card declares."""
     total, number = 0, 0
+    encoding = dataset.encoding or "utf-8"
+    errors = "strict" if dataset.undecodable == "refuse" else "surrogateescape"  # the map sets such rows aside
+    if encoding.replace("-", "").replace("_", "").lower() in ("utf16", "utf32"):
+        yield from _wide_lines(file, dataset, encoding)
+        return
     try:
-        with _open(file) as stream:
+        with file.open() as stream:
             while line := stream.readline(MAX_LINE + 1):
                 number += 1
                 total += len(line)
-                if len(line) > MAX_LINE or total > MAX_DOCUMENT:
-                    raise DataError(
-                        f"dataset {dataset.name!r}: lines of at most {MAX_LINE:,} bytes, {MAX_DOCUMENT:,} in all",
-                        "a longer one",
-                        "split the line into records of a sensible size",
-                        file=file,
-                        row=number,
-                    )
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if len(line) > MAX_LINE or total > files.MAX_UNPACKED:
+                    raise _too_long(file, dataset, number)
+                yield number, line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding, errors)
     except UnicodeDecodeError as error:
         raise _encoding(file, dataset, number, error) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: a whole gzip file",
-            f"it ends or breaks after line {number} ({error})",
-            "copy the file again from where it came",
-            file=file,
-            row=number,
-        ) from error
 
 
-def _encoding(file: Path, dataset: Dataset, row: int, error: UnicodeDecodeError) -> DataError:
-    bad = error.object[error.start : error.start + 1].hex()
+def _wide_lines(file: Readable, dataset: Dataset, encoding: str) -> Iterator[tuple[int, str]]:
+    """Lines of an encoding in which a line end is more than one byte."""
+    number = 0
+    try:
+        with file.open() as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
+            while line := text.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE:
+                    raise _too_long(file, dataset, number)
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeDecodeError as error:
+        raise _encoding(file, dataset, number + 1, error) from error
+
+
+def _too_long(file: Readable, dataset: Dataset, number: int) -> DataError:
     return DataError(
-        f"dataset {dataset.name!r}: text in UTF-8",
+        f"dataset {dataset.name!r}: lines of at most {MAX_LINE:,} bytes, {files.MAX_UNPACKED:,} in all",
+        "a longer one",
+        "split the line into records of a sensible size",
+        file=file.place,
+        row=number,
+    )
+
+
+def _encoding(file: Readable, dataset: Dataset, row: int, error: UnicodeDecodeError) -> DataError:
+    bad = error.object[error.start : error.start + 1].hex()
+    guess = encoding_of(file)
+    say = f"say `encoding: {guess}`, which it looks like, or " if guess not in (None, "utf-8", dataset.encoding) else ""
+    return DataError(
+        f"dataset {dataset.name!r}: text in {dataset.encoding or 'UTF-8'}",
         f"the byte 0x{bad} at position {error.start} of line {row}",
-        "save the file as UTF-8 (in a spreadsheet: 'CSV UTF-8')",
-        file=file,
+        f"{say}save the file as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or say `undecodable: set-aside`",
+        file=file.place,
         row=row,
     )
 
 
-def _jsonl(file: Path, dataset: Dataset) -> Iterator[Numbered]:
+def encoding_of(file: Readable) -> str | None:
+    """The encoding that the first bytes of a text look like; None where nothing fits."""
+    with file.open() as stream:
+        head = stream.read(SAMPLE)
+    best = from_bytes(head.rpartition(b"\n")[0] or head).best()
+    return None if best is None else {"utf_8": "utf-8", "ascii": "utf-8"}.get(best.encoding, best.encoding)
+
+
+def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     for number, line in _lines(file, dataset):
         if not line.strip():
             continue
@@ -107,17 +142,19 @@ def _jsonl(file: Path, dataset: Dataset) -> Iterator[Numbered]:
                 f"dataset {dataset.name!r}: one JSON object a line",
                 f"a {type(value).__name__}",
                 'write {"column": value, …} on each line',
-                file=file,
+                file=file.place,
                 row=number,
             )
         yield number, value
 
 
-def _parse(text: str, file: Path, dataset: Dataset, row: int) -> Any:
+def _parse(text: str, file: Readable, dataset: Dataset, row: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        # jq computes in double precision: a longer whole number goes through it as text, digit by digit
+        parse_int = _whole_number if dataset.records else None
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=parse_int)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"dataset {dataset.name!r}: JSON", f"{error}", "correct the JSON there", file=file, row=row) from error
+        raise DataError(f"dataset {dataset.name!r}: JSON", f"{error}", "correct the JSON there", file=file.place, row=row) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,21 +166,47 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _json(file: Path, dataset: Dataset) -> Iterator[Numbered]:
+def _whole_number(digits: str) -> int | str:
+    return int(digits) if len(digits) <= EXACT_DIGITS else digits
+
+
+def _no_constant(name: str) -> None:
+    """NaN and the infinities are no JSON, and other readers take them for other things."""
+    raise ValueError(f"{name} is no JSON value (write null, or a number)")
+
+
+def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """A JSON document: a list of objects, or whatever the jq expression `records` makes of it."""
-    document = _parse("".join(line for _, line in _lines(file, dataset)), file, dataset, 1)
+    document = _parse(_whole(file, dataset), file, dataset, 1)
     values = document if dataset.records is None else _jq(dataset, document, file, None)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(
             f"dataset {dataset.name!r}: a list of JSON objects",
             "something else at the top of the document",
             "say with `records:` (a jq expression) where the rows are",
-            file=file,
+            file=file.place,
         )
     yield from enumerate(values, start=1)
 
 
-def _each(rows: Iterator[Numbered], file: Path, dataset: Dataset) -> Iterator[Numbered]:
+def _whole(file: Readable, dataset: Dataset) -> str:
+    """All of a text that can only be understood as a whole."""
+    parts, size = [], 0
+    for number, line in _lines(file, dataset):
+        size += len(line)
+        if size > MAX_DOCUMENT:
+            raise DataError(
+                f"dataset {dataset.name!r}: a JSON document of at most {MAX_DOCUMENT:,} characters",
+                "a longer one",
+                "write one object a line (JSONL), which is read line by line",
+                file=file.place,
+                row=number,
+            )
+        parts.append(line)
+    return "".join(parts)
+
+
+def _each(rows: Iterator[Numbered], file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """The jq expression applied to each row; it may change a row but neither drop nor add one."""
     for number, row in rows:
         made = _jq(dataset, row, file, number)
@@ -152,13 +215,13 @@ def _each(rows: Iterator[Numbered], file: Path, dataset: Dataset) -> Iterator[Nu
                 f"dataset {dataset.name!r}: `records:` yields one object for each row",
                 f"{len(made)} results",
                 "change the expression; rows that shall not be used are set aside by `columns:` and `values:`",
-                file=file,
+                file=file.place,
                 row=number,
             )
         yield number, made[0]
 
 
-def _jq(dataset: Dataset, value: Any, file: Path, row: int | None) -> list[Any]:
+def _jq(dataset: Dataset, value: Any, file: Readable, row: int | None) -> list[Any]:
     try:
         found: list[Any] = _program(dataset.records or ".").input_value(value).all()
     except ValueError as error:
@@ -166,7 +229,7 @@ def _jq(dataset: Dataset, value: Any, file: Path, row: int | None) -> list[Any]:
             f"dataset {dataset.name!r}: the jq expression in `records:`",
             str(error),
             "correct the expression (https://jqlang.org/manual)",
-            file=file,
+            file=file.place,
             row=row,
         ) from error
     return found
@@ -181,14 +244,14 @@ def _program(text: str) -> Any:
     return PROGRAMS[text]
 
 
-def _csv(file: Path, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
+def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     lines = (line for _, line in _lines(file, dataset))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=dataset.delimiter or delimiter, strict=True)
     number = 0
     try:
         header = [name.strip() for name in next(reader, [])]
-        _require_each_once(header, file, dataset)
+        tables.require_each_once(header, file, dataset)
         for cells in reader:
             if not cells:
                 continue  # an empty line is no row
@@ -198,7 +261,7 @@ def _csv(file: Path, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbere
                     f"dataset {dataset.name!r}: {len(header)} cells in every row, as in the header",
                     f"{len(cells)} cells (line {reader.line_num})",
                     "quote the cell that holds the delimiter, or complete the row",
-                    file=file,
+                    file=file.place,
                     row=number,
                 )
             yield number, dict(zip(header, cells, strict=True))
@@ -207,26 +270,16 @@ def _csv(file: Path, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbere
             f"dataset {dataset.name!r}: CSV",
             f"{error} (line {reader.line_num})",
             "correct the quotes there",
-            file=file,
+            file=file.place,
             row=number + 1,
         ) from error
 
 
-def _require_each_once(header: list[str], file: Path, dataset: Dataset) -> None:
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(
-            f"dataset {dataset.name!r}: each column once",
-            f"the column {twice[0]!r} more than once in the header",
-            "rename the column that stands twice",
-            file=file,
-        )
-
-
-def _tsv(file: Path, dataset: Dataset) -> Iterator[Numbered]:
+def _tsv(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     return _csv(file, dataset, delimiter="\t")
 
 
-def _txt(file: Path, dataset: Dataset) -> Iterator[Numbered]:
+def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """Paragraphs, separated by blank lines."""
     paragraph: list[str] = []
     number = 0
@@ -241,31 +294,17 @@ def _txt(file: Path, dataset: Dataset) -> Iterator[Numbered]:
         yield number + 1, {"text": "".join(paragraph)}
 
 
-def _parquet(file: Path, dataset: Dataset) -> Iterator[Numbered]:
-    number = 0
-    try:
-        with pq.ParquetFile(file) as parquet:
-            _require_each_once(parquet.schema_arrow.names, file, dataset)
-            for batch in parquet.iter_batches(PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: text in UTF-8",
-            f"the byte 0x{error.object[error.start]:02x} in a cell of the {PARQUET_ROWS:,} rows from this one on",
-            "write the file again with text in UTF-8",
-            file=file,
-            row=number + 1,
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: a whole parquet file",
-            str(error).splitlines()[0],
-            "copy the file again from where it came",
-            file=file,
-            row=number or None,
-        ) from error
-
-
-READERS = {"jsonl": _jsonl, "csv": _csv, "tsv": _tsv, "txt": _txt, "parquet": _parquet}
+READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "tsv": _tsv,
+    "txt": _txt,
+    "parquet": tables.parquet,
+    "arrow": tables.arrow,
+    "xlsx": tables.xlsx,
+    "xml": tables.xml,
+    "md": documents.markdown,
+    "html": documents.html,
+    "pdf": documents.pdf,
+    "docx": documents.docx,
+}

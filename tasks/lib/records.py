@@ -25,6 +25,8 @@ SCHEMA = pa.schema(
         ("role", pa.string()),
         ("file", pa.string()),
         ("row", pa.int64()),
+        ("page", pa.int64()),
+        ("heading", pa.string()),
         ("group", pa.string()),
         *((name, pa.string()) for name in CONTENT),
         ("rating", pa.float64()),
@@ -79,8 +81,8 @@ class RecordWriter:
         self._out = out
         self._buffers: dict[str, list[Row]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
-        self.used: Counter[str] = Counter()
-        self.aside: dict[str, Counter[str]] = {}
+        self.used: Counter[tuple[str, str]] = Counter()  # by dataset and file
+        self.aside: dict[tuple[str, str], Counter[str]] = {}
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -93,13 +95,14 @@ class RecordWriter:
 
     def keep(self, row: Row, name: str | None = None) -> None:
         """Use a row; it goes to the file of its role, or to the one named."""
-        self.used[row["dataset"]] += 1
+        self.used[row["dataset"], row["file"]] += 1
         self.put(row, name or row["role"])
 
-    def set_aside(self, row: Row, reason: str, detail: str = "") -> None:
-        """Put a row aside, with its content and the reason."""
-        self.aside.setdefault(row["dataset"], Counter())[reason] += 1
-        content = {key: value for key, value in row.items() if value not in (None, "", []) and key not in ASIDE.names}
+    def set_aside(self, row: Row, reason: str, detail: str = "", columns: dict[str, str] | None = None) -> None:
+        """Put a row aside with the reason and its content: the record's, or the columns as they were read."""
+        self.aside.setdefault((row["dataset"], row["file"]), Counter())[reason] += 1
+        made = {key: value for key, value in row.items() if value not in (None, "", []) and key not in ASIDE.names}
+        content = made if columns is None else columns
         kept = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()  # half a character stays readable
         line = {key: row[key] for key in ("id", "dataset", "file", "row")}
         self.put({**line, "reason": reason, "detail": detail, "record": kept}, "set_aside")
@@ -141,11 +144,32 @@ def advance(ledger: list[LedgerLine], writer: RecordWriter) -> list[LedgerLine]:
     """
     lines = []
     for line in ledger:
-        aside = Counter(line.set_aside) + writer.aside.get(line.dataset, Counter())
-        new = line.model_copy(update={"rows_used": writer.used[line.dataset], "set_aside": dict(sorted(aside.items()))})
+        place = (line.dataset, line.file)
+        aside = Counter(line.set_aside) + writer.aside.get(place, Counter())
+        new = line.model_copy(update={"rows_used": writer.used[place], "set_aside": dict(sorted(aside.items()))})
         require_balance(new)
         lines.append(new)
     return lines
+
+
+def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
+    """One line per dataset: the lines of its files added up, in the order of the ledger."""
+    made: dict[str, LedgerLine] = {}
+    counts = Counter(line.dataset for line in ledger)
+    for line in ledger:
+        first = made.get(line.dataset)
+        if first is None:
+            made[line.dataset] = line if counts[line.dataset] == 1 else line.model_copy(update={"file": f"{counts[line.dataset]:,} files"})
+            continue
+        added = Counter(first.set_aside) + Counter(line.set_aside)
+        made[line.dataset] = first.model_copy(
+            update={
+                "rows_in": first.rows_in + line.rows_in,
+                "rows_used": first.rows_used + line.rows_used,
+                "set_aside": dict(sorted(added.items())),
+            }
+        )
+    return list(made.values())
 
 
 def require_balance(line: LedgerLine) -> None:

@@ -17,13 +17,28 @@ from tasks.lib.errors import DataError
 DOWNLOAD_CAP = 20_000_000_000  # bytes
 
 
+class SourceFile(Declared):
+    """One file: what ledgers call it, and its digest; where it lies is not part of what it is."""
+
+    name: str
+    sha256: str
+    bytes: int
+    path: Path | None = Field(default=None, json_schema_extra=RUNTIME)
+
+
 class ResolvedDataset(Declared):
-    """A dataset and the digest of its bytes; where the file lies is not part of what it is."""
+    """A dataset, its files and one digest over them (a single file's own)."""
 
     dataset: Dataset
     sha256: str
     bytes: int
-    file: Path | None = Field(default=None, json_schema_extra=RUNTIME)
+    files: list[SourceFile]
+
+    @classmethod
+    def of(cls, dataset: Dataset, files: list[SourceFile]) -> "ResolvedDataset":
+        """The dataset with these files, in the order in which they are read."""
+        one = files[0].sha256 if len(files) == 1 else digests.of_value([[file.name, file.sha256] for file in files])
+        return cls(dataset=dataset, sha256=one, bytes=sum(file.bytes for file in files), files=files)
 
 
 class Sources(Declared):
@@ -84,18 +99,18 @@ def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: diges
     source = dataset.source
     if isinstance(source, BuiltinSource):
         size = sum(len(text.encode()) for _, text in builtin_documents())
-        return ResolvedDataset(dataset=dataset, sha256=builtin_digest(), bytes=size)
+        return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=builtin_digest(), bytes=size)])
     if isinstance(source, PathSource):
-        file = _inside(domain.folder, source.path, dataset.name)
-        digest = remembered.of(file)
-        if source.sha256 not in (None, digest):
+        found = [_source_file(domain.folder, file, remembered) for file in _inside(domain.folder, source.path, dataset.name)]
+        resolved = ResolvedDataset.of(dataset, found)
+        if source.sha256 not in (None, resolved.sha256):
             raise DataError(
                 f"dataset {dataset.name!r}: sha256 {source.sha256}",
-                f"sha256 {digest}",
-                "restore the file that was pinned, or pin the new digest in domain.yaml",
-                file=file,
+                f"sha256 {resolved.sha256}",
+                "restore what was pinned, or pin the new digest in domain.yaml",
+                file=domain.folder / source.path,
             )
-        return ResolvedDataset(dataset=dataset, sha256=digest, bytes=file.stat().st_size, file=file)
+        return resolved
     file_or_none = mirror.find(source.sha256) or _kept(source.sha256)
     if file_or_none is None and isinstance(source, PublishedSource):
         file_or_none = _download(source, dataset.name)
@@ -106,21 +121,40 @@ def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: diges
             "give the folder that holds it: --mirror DIR or SLMFORGE_MIRROR",
             file=domain.folder / "domain.yaml",
         )
-    return ResolvedDataset(dataset=dataset, sha256=source.sha256, bytes=file_or_none.stat().st_size, file=file_or_none)
+    size = file_or_none.stat().st_size
+    return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=source.sha256, bytes=size, path=file_or_none)])
 
 
-def _inside(folder: Path, relative: str, name: str) -> Path:
-    file = (folder / relative.replace("\0", "?")).resolve()
-    if Path(relative).is_absolute() or not file.is_relative_to(folder.resolve()):
-        raise DataError(
-            f"dataset {name!r}: a file inside the domain folder",
-            f"{relative!r} leaves it",
-            "copy the file into the domain's data/ and name it from there",
-            file=folder / "domain.yaml",
-        )
-    if not file.is_file():
-        raise DataError(f"dataset {name!r}: {relative}", "no such file", "add the file or correct `path:`", file=folder / "domain.yaml")
-    return file
+def _source_file(folder: Path, file: Path, remembered: digests.Remembered) -> SourceFile:
+    name = file.relative_to(folder.resolve()).as_posix()
+    return SourceFile(name=name, sha256=remembered.of(file), bytes=file.stat().st_size, path=file)
+
+
+def _inside(folder: Path, pattern: str, name: str) -> list[Path]:
+    """The files that a path means: one, those of a folder, or those that a pattern with `*` matches; in name order."""
+    card, home = folder / "domain.yaml", folder.resolve()
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts or "\0" in pattern:
+        raise _leaves(card, name, pattern)
+    place = folder / pattern
+    if place.is_dir():
+        found = [file for file in place.rglob("*") if file.is_file()]
+    else:
+        found = sorted(folder.glob(pattern)) if "*" in pattern else [place]
+    files = sorted({file.resolve() for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)})
+    if not all(file.is_relative_to(home) for file in files):
+        raise _leaves(card, name, pattern)
+    if not files or not all(file.is_file() for file in files):
+        raise DataError(f"dataset {name!r}: {pattern}", "no such file", "add the file or correct `path:`", file=card)
+    return files
+
+
+def _leaves(card: Path, name: str, path: str) -> DataError:
+    return DataError(
+        f"dataset {name!r}: a file inside the domain folder",
+        f"{path!r} leaves it",
+        "copy the file into the domain's data/ and name it from there",
+        file=card,
+    )
 
 
 def _kept(sha256: str) -> Path | None:

@@ -51,11 +51,12 @@ def test_roles_go_to_files_of_their_own(workplace: Path) -> None:
 @pytest.mark.parametrize("content", ["", "\n\n", "[]"])
 def test_a_dataset_without_rows_is_refused_and_leaves_nothing(content: str, workplace: Path) -> None:
     given = resolved(workplace, "asked", "tune", [], format="json" if content else "jsonl")
-    assert given.file is not None
-    given.file.write_text(content or "\n")
+    file = given.files[0].path
+    assert file is not None
+    file.write_text(content or "\n")
     with pytest.raises(DataError) as caught:
         ingested(given)
-    assert caught.value.file == str(given.file)
+    assert caught.value.file == str(file)
     assert not [path for path in (store.root() / "ingest").iterdir() if path.is_dir()]
 
 

@@ -12,6 +12,8 @@ import pytest
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.mapping import SetAside, columns_used, require_columns, to_record
+from tasks.lib.records import Row
+from tasks.lib.rows import SourceRow
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"name": "d", "role": "tune", "source": {"path": "a.csv"}, "licence": "MIT", "kind": "public"}
@@ -22,17 +24,21 @@ def dataset(**card: Any) -> Dataset:
     return Dataset.model_validate({**BASE, "map": QUESTION, **card})
 
 
+def record(card: Dataset, row: dict[str, Any]) -> Row:
+    return to_record(card, SourceRow("a.csv", 7, row))
+
+
 def reason(row: dict[str, Any], **card: Any) -> str:
     with pytest.raises(SetAside) as aside:
-        to_record(dataset(**card), row, 7)
+        record(dataset(**card), row)
     assert aside.value.detail
     return aside.value.reason
 
 
 def test_a_record_knows_its_dataset_file_row_and_role() -> None:
-    record = to_record(dataset(), {"q": "why", "a": "so"}, 7)
+    made = record(dataset(), {"q": "why", "a": "so"})
     wanted = {"id": "d:7", "dataset": "d", "file": "a.csv", "row": 7, "role": "tune", "prompt": "why", "response": "so"}
-    assert {key: record[key] for key in wanted} == wanted
+    assert {key: made[key] for key in wanted} == wanted
 
 
 @pytest.mark.parametrize(
@@ -50,12 +56,12 @@ def test_a_record_knows_its_dataset_file_row_and_role() -> None:
     ],
 )
 def test_a_cell_of_any_kind_becomes_text(value: Any, text: str) -> None:
-    assert to_record(dataset(), {"q": value, "a": "so"}, 1)["prompt"] == text
+    assert record(dataset(), {"q": value, "a": "so"})["prompt"] == text
 
 
 def test_a_template_joins_columns_and_literal_text_and_braces() -> None:
-    record = to_record(dataset(map={"prompt": "{{{q}}} is {a}?", "response": "{a}"}), {"q": "{a}", "a": "1"}, 1)
-    assert record["prompt"] == "{{a}} is 1?"
+    made = record(dataset(map={"prompt": "{{{q}}} is {a}?", "response": "{a}"}), {"q": "{a}", "a": "1"})
+    assert made["prompt"] == "{{a}} is 1?"
 
 
 @pytest.mark.parametrize("template", ["{q!r}", "{q:>9}", "{q", "}"])
@@ -67,43 +73,43 @@ def test_a_template_that_formats_or_does_not_close_is_refused(template: str) -> 
 @pytest.mark.parametrize("template", ["{q.__class__}", "{q[0]}", "{0}", "{}"])
 def test_a_template_reaches_into_no_value(template: str) -> None:
     with pytest.raises(DataError, match="which its map names"):
-        require_columns(dataset(map={"prompt": template, "response": "{a}"}), {"q": "x", "a": "y"}, "a.csv", 1)
+        require_columns(dataset(map={"prompt": template, "response": "{a}"}), SourceRow("a.csv", 1, {"q": "x", "a": "y"}))
 
 
 @pytest.mark.parametrize("card", [{"map": {"prompt": "{questoin}", "response": "{a}"}}, {"columns": {"questoin": "text"}}])
 def test_a_column_that_is_missing_is_refused_and_the_nearest_named(card: dict[str, Any]) -> None:
     with pytest.raises(DataError) as caught:
-        require_columns(dataset(**card), {"question": "x", "a": "y", "q": "z"}, "a.csv", 1)
+        require_columns(dataset(**card), SourceRow("a.csv", 1, {"question": "x", "a": "y", "q": "z"}))
     assert "'questoin'" in caught.value.asked
     assert "'question'" in caught.value.remedy
 
 
 def test_values_are_replaced_and_others_set_aside() -> None:
     card = {"values": {"a": {"1": "active", "0": "inactive"}}}
-    assert to_record(dataset(**card), {"q": "x", "a": " 1 "}, 1)["response"] == "active"
-    assert to_record(dataset(**card), {"q": "x", "a": 0.0}, 1)["response"] == "inactive"
+    assert record(dataset(**card), {"q": "x", "a": " 1 "})["response"] == "active"
+    assert record(dataset(**card), {"q": "x", "a": 0.0})["response"] == "inactive"
     assert reason({"q": "x", "a": "2"}, **card) == "unknown-value"
     assert reason({"q": "x", "a": ""}, **card) == "unknown-value"
 
 
 def test_an_answer_outside_the_choices_is_set_aside_but_an_empty_one_is_left_to_clean() -> None:
     card = {"choices": ["red", "blue"]}
-    assert to_record(dataset(**card), {"q": "x", "a": " red"}, 1)["choices"] == ["red", "blue"]
+    assert record(dataset(**card), {"q": "x", "a": " red"})["choices"] == ["red", "blue"]
     assert reason({"q": "x", "a": "Red"}, **card) == "unknown-value"
-    assert to_record(dataset(**card), {"q": "x", "a": " "}, 1)["response"] == " "
+    assert record(dataset(**card), {"q": "x", "a": " "})["response"] == " "
 
 
 @pytest.mark.parametrize("value", ["many", "", "nan", "inf", "-Infinity", "1,5"])
 def test_a_rating_that_is_no_finite_number_is_set_aside(value: str) -> None:
     card = {"role": "preference", "map": {"prompt": "{q}", "answer": "{a}", "rating": "{r}"}}
     assert reason({"q": "x", "a": "y", "r": value}, **card) == "not-a-number"
-    assert to_record(dataset(**card), {"q": "x", "a": "y", "r": "-2.5"}, 1)["rating"] == -2.5
+    assert record(dataset(**card), {"q": "x", "a": "y", "r": "-2.5"})["rating"] == -2.5
 
 
 def test_a_winner_is_a_or_b() -> None:
     card = {"role": "preference", "map": {"prompt": "{q}", "a": "{a}", "b": "{b}", "winner": "{w}"}}
     assert reason({"q": "x", "a": "y", "b": "z", "w": "A"}, **card) == "unknown-value"
-    assert to_record(dataset(**card), {"q": "x", "a": "y", "b": "z", "w": "b"}, 1)["winner"] == "b"
+    assert record(dataset(**card), {"q": "x", "a": "y", "b": "z", "w": "b"})["winner"] == "b"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_a_cell_that_is_declared_a_number_is_one(value: Any, why: str) -> None:
 @pytest.mark.parametrize("smiles", ["C1CC", "c1cccc1", "C(C)(C)(C)(C)C", "no molecule", "C:C:"])
 def test_a_cell_that_is_declared_a_molecule_can_be_read_as_one(smiles: str) -> None:
     assert reason({"q": smiles, "a": "y"}, columns={"q": "smiles"}) == "unreadable-smiles"
-    assert to_record(dataset(columns={"q": "smiles"}), {"q": "CCO  ", "a": "y"}, 1)["prompt"] == "CCO"
+    assert record(dataset(columns={"q": "smiles"}), {"q": "CCO  ", "a": "y"})["prompt"] == "CCO"
 
 
 def test_half_a_character_sets_the_row_aside() -> None:

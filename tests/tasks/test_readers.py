@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.lib import readers
+from tasks.lib import digests, files, readers
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.readers import read
-from tasks.lib.sources import ResolvedDataset
+from tasks.lib.sources import ResolvedDataset, SourceFile
 
 ROWS = [{"text": f"Row {i} says “{w}”, with a comma\nand a second line", "n": str(i)} for i, w in enumerate(["α", "b", "c\t"])]
 
@@ -22,13 +22,14 @@ ROWS = [{"text": f"Row {i} says “{w}”, with a comma\nand a second line", "n"
 def given(file: Path, **card: Any) -> ResolvedDataset:
     values = {"name": "d", "role": "corpus", "source": {"path": file.name}, "licence": "CC0-1.0", "kind": "synthetic", "map": {"text": "x"}}
     dataset = Dataset.model_validate({**values, **card})
-    return ResolvedDataset(dataset=dataset, sha256="0" * 64, bytes=file.stat().st_size, file=file)
+    source = SourceFile(name=file.name, sha256=digests.of_file(file), bytes=file.stat().st_size, path=file)
+    return ResolvedDataset.of(dataset, [source])
 
 
 def rows(folder: Path, name: str, content: bytes, **card: Any) -> list[dict[str, Any]]:
     file = folder / name
     file.write_bytes(content)
-    return [row for _, row in read(given(file, **card))]
+    return [source.columns for source in read(given(file, **card))]
 
 
 def refused(folder: Path, name: str, content: bytes, **card: Any) -> DataError:
@@ -75,7 +76,7 @@ def test_parquet_gives_its_rows(tmp_path: Path) -> None:
 
 
 def test_text_is_read_by_paragraph(tmp_path: Path) -> None:
-    found = rows(tmp_path, "a.md", b"\n\none\ntwo\n\n \n\nthree")
+    found = rows(tmp_path, "a.txt", b"\n\none\ntwo\n\n \n\nthree")
     assert found == [{"text": "one\ntwo\n"}, {"text": "three"}]
 
 
@@ -140,10 +141,10 @@ def test_a_line_over_the_limit_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unpacked_size_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_DOCUMENT", 5_000)  # the real limit, two gigabytes, would take minutes
+    monkeypatch.setattr(files, "MAX_UNPACKED", 5_000)  # the real limit, twenty gigabytes, would take minutes
     packed = gzip.compress(lines([{"text": "x" * 80}] * 100))
     assert len(packed) < 5_000
-    assert "5,000 in all" in refused(tmp_path, "a.jsonl.gz", packed).asked
+    assert "5,000 bytes" in refused(tmp_path, "a.jsonl.gz", packed).asked
 
 
 @pytest.mark.parametrize(

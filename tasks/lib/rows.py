@@ -1,0 +1,22 @@
+"""What a reader hands on: one row of one file."""
+
+from typing import Any, NamedTuple
+
+Numbered = tuple[int, dict[str, Any]]  # a row's number in its file, from 1, and its columns
+Placed = tuple[int, dict[str, Any], int | None, str | None]  # with the page and the heading under which it stands
+
+
+class SourceRow(NamedTuple):
+    """One row as it was read."""
+
+    file: str  # as ledgers call it
+    number: int  # from 1, within the file
+    columns: dict[str, Any]
+    page: int | None = None
+    heading: str | None = None
+
+
+class SheetError(str):
+    """What a spreadsheet shows where a formula failed, such as #DIV/0!."""
+
+    __slots__ = ()

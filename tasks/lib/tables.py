@@ -1,0 +1,204 @@
+"""Tables in files: Parquet, Arrow, XLSX and XML, read in pieces (importer of openpyxl)."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+from lxml import etree
+from openpyxl.utils.exceptions import InvalidFileException
+
+from tasks.lib import files
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError
+from tasks.lib.files import Readable
+from tasks.lib.rows import Numbered, SheetError
+
+BATCH_ROWS = 1_000  # rows decoded at once
+
+
+def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> None:
+    """Refuse a header in which a name stands twice: one of the two columns would be lost."""
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(
+            f"dataset {dataset.name!r}: each column once",
+            f"the column {twice[0]!r} more than once in the header",
+            "rename the column that stands twice",
+            file=file.place,
+        )
+
+
+def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    """Rows of a Parquet file."""
+    with file.local() as path:
+        try:
+            opened = pq.ParquetFile(path)
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(file, dataset, "parquet", error, None) from error
+        with opened:
+            yield from _batches(opened.iter_batches(BATCH_ROWS), opened.schema_arrow.names, file, dataset)
+
+
+def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    """Rows of an Arrow IPC file (Feather 2) or stream."""
+    with file.local() as path, pa.memory_map(str(path)) as source:
+        try:
+            opened = pa.ipc.open_file(source)
+            batches: Any = (opened.get_batch(place) for place in range(opened.num_record_batches))
+        except pa.ArrowInvalid:
+            try:
+                opened = batches = pa.ipc.open_stream(source)
+            except (pa.ArrowException, OSError) as error:
+                raise _broken(file, dataset, "arrow", error, None) from error
+        yield from _batches(batches, opened.schema.names, file, dataset)
+
+
+def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    require_each_once(header, file, dataset)
+    number = 0
+    try:
+        for batch in batches:
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                for row in batch.slice(start, BATCH_ROWS).to_pylist():
+                    number += 1
+                    yield number, row
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"dataset {dataset.name!r}: text in UTF-8",
+            f"the byte 0x{error.object[error.start]:02x} in a cell of the {BATCH_ROWS:,} rows from this one on",
+            "write the file again with text in UTF-8",
+            file=file.place,
+            row=number + 1,
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(file, dataset, file.name.rpartition(".")[2], error, number or None) from error
+
+
+def _broken(file: Readable, dataset: Dataset, form: str, error: Exception, row: int | None) -> DataError:
+    found = str(error).splitlines()[0] if str(error) else type(error).__name__
+    remedy = "copy the file again from where it came"
+    return DataError(f"dataset {dataset.name!r}: a whole {form} file", found, remedy, file=file.place, row=row)
+
+
+def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    """Rows of a sheet under the names in its first filled row; numbered as the spreadsheet numbers them."""
+    with file.local() as path:
+        files.require_safe_zip(path, dataset.name)
+        try:
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        except (InvalidFileException, KeyError, ValueError, OSError, *files.BROKEN) as error:
+            raise _broken(file, dataset, "xlsx", error, None) from error
+        try:
+            yield from _sheet(_chosen(book, file, dataset), file, dataset)
+        finally:
+            book.close()
+
+
+def _chosen(book: Any, file: Readable, dataset: Dataset) -> Any:
+    """The sheet that the card names, or the only one that holds anything."""
+    names = [sheet.title for sheet in book.worksheets]
+    if dataset.sheet is not None:
+        if dataset.sheet in names:
+            return book[dataset.sheet]
+        raise DataError(
+            f"dataset {dataset.name!r}: a sheet called {dataset.sheet!r}",
+            f"the sheets {', '.join(map(repr, names))}",
+            "correct `sheet:` in domain.yaml",
+            file=file.place,
+        )
+    filled = [sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows(values_only=True))]
+    if len(filled) == 1:
+        return filled[0]
+    raise DataError(
+        f"dataset {dataset.name!r}: one sheet with rows",
+        f"{len(filled)} of them: {', '.join(repr(sheet.title) for sheet in filled) or 'all are empty'}",
+        "say which one with `sheet:` in domain.yaml",
+        file=file.place,
+    )
+
+
+def _sheet(sheet: Any, file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    header: list[str] = []
+    for number, cells in enumerate(sheet.iter_rows(), start=1):
+        values = [_value(cell) for cell in cells]
+        while values and values[-1] is None:
+            values.pop()
+        if not values:
+            continue  # an empty line is no row
+        if not header:
+            header = ["" if value is None else str(value).strip() for value in values]
+            require_each_once(header, file, dataset)
+            continue
+        if len(values) > len(header):
+            raise DataError(
+                f"dataset {dataset.name!r}: a name in the header for every column",
+                f"{len(values)} cells under {len(header)} names",
+                "name the column in the header, or remove its cells",
+                file=file.place,
+                row=number,
+            )
+        yield number, dict(zip(header, values + [None] * (len(header) - len(values)), strict=True))
+
+
+def _value(cell: Any) -> Any:
+    """A cell as text or number; dates as ISO 8601, a formula's error as such."""
+    match cell.value:
+        case datetime() | date() | time() as moment:
+            return moment.isoformat()
+        case str() as text if cell.data_type == "e":
+            return SheetError(text)
+        case value:
+            return value
+
+
+def xml(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+    """The children of the root element, or every element whose name `records:` gives, as rows.
+
+    A row's columns are its attributes (`@name`), its children's text by their names (`child`, `child/grandchild`;
+    repeated ones one a line) and its own text (`text`). Entities are not resolved and nothing is fetched.
+    """
+    number = 0
+    wanted = dataset.records
+    try:
+        with file.open() as stream:
+            walker = etree.iterparse(
+                stream, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True
+            )
+            depth = 0
+            for event, element in walker:
+                depth += 1 if event == "start" else -1
+                name = etree.QName(element).localname if isinstance(element.tag, str) else ""
+                if event == "end" and (name == wanted if wanted else depth == 1):
+                    number += 1
+                    yield number, _element(element)
+                    element.clear()
+                    while element.getprevious() is not None:
+                        del element.getparent()[0]
+    except etree.XMLSyntaxError as error:
+        raise _broken(file, dataset, "xml", error, number or None) from error
+    if number == 0 and wanted:
+        raise DataError(
+            f"dataset {dataset.name!r}: elements called {wanted!r}, which `records:` names",
+            "none in the file",
+            "correct `records:` in domain.yaml",
+            file=file.place,
+        )
+
+
+def _element(element: Any) -> dict[str, Any]:
+    columns: dict[str, Any] = {f"@{etree.QName(key).localname}": value for key, value in element.attrib.items()}
+    columns["text"] = (element.text or "").strip()
+    for child in element.iterdescendants(etree.Element):
+        names = [etree.QName(child).localname]
+        names += [etree.QName(above).localname for above in child.iterancestors() if above is not element and _is_below(above, element)]
+        key = "/".join(reversed(names))
+        text = (child.text or "").strip()
+        columns[key] = f"{columns[key]}\n{text}" if columns.get(key) else text
+    return columns
+
+
+def _is_below(above: Any, element: Any) -> bool:
+    return any(parent is element for parent in above.iterancestors())

@@ -1,0 +1,174 @@
+"""Documents and tables that other programs write: paragraphs with page and heading, rows with their numbers."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import docx
+import openpyxl
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+
+from tasks.ingest import IngestConfig, ingest
+from tasks.lib.errors import DataError
+from tasks.lib.readers import read
+from tasks.lib.records import iterate
+from tasks.lib.rows import SourceRow
+from tasks.lib.sources import Sources
+from tests.tasks.test_readers import given
+
+
+def rows(file: Path, **card: Any) -> list[SourceRow]:
+    return list(read(given(file, **card)))
+
+
+def told(found: list[SourceRow]) -> list[tuple[str, str | None]]:
+    return [(row.columns["text"], row.heading) for row in found]
+
+
+def test_markdown_gives_blocks_under_their_headings(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_text("Before.\n\n# One\n\nText *of*\none.\n\n## Deeper\n\n- a\n- b\n\n# Two\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\n# Bare\n")
+    assert told(rows(file)) == [
+        ("Before.", None),
+        ("Text *of*\none.", "One"),
+        ("- a\n- b", "One > Deeper"),
+        ("| x | y |\n|---|---|\n| 1 | 2 |", "Two"),
+        ("Bare", "Bare"),
+    ]
+
+
+def test_html_gives_paragraphs_and_no_scripts(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_text(
+        "<html><head><title>T</title><script>var x</script></head><body>loose <b>bold</b> text<h1>One</h1><p>A &amp; B<br>next</p>"
+        "<div>in <i>a</i> div<p>inner</p>tail</div><script>alert(1)</script><h2>Two</h2><ul><li>a</li><li>b</li></ul>"
+        "<table><tr><th>x</th><th>y</th></tr><tr><td>1</td><td>2</td></tr></table><h1>Bare</h1></body></html>"
+    )
+    assert told(rows(file)) == [
+        ("loose bold text", None),
+        ("A & B", "One"),
+        ("next", "One"),
+        ("in a div", "One"),
+        ("inner", "One"),
+        ("tail", "One"),
+        ("a", "One > Two"),
+        ("b", "One > Two"),
+        ("x | y", "One > Two"),
+        ("1 | 2", "One > Two"),
+        ("Bare", "Bare"),
+    ]
+
+
+def test_html_in_the_encoding_that_it_declares(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_bytes('<meta charset="windows-1252"><p>Dose – 5 µg</p>'.encode("cp1252"))
+    assert told(rows(file)) == [("Dose – 5 µg", None)]
+
+
+def test_a_word_document_gives_paragraphs_tables_and_headings(tmp_path: Path) -> None:
+    made = docx.Document()
+    made.add_heading("Findings", 1)
+    made.add_paragraph("The first paragraph.")
+    made.add_paragraph("")
+    table = made.add_table(2, 2)
+    for place, text in enumerate(["drug", "dose", "aspirin", "100 mg"]):
+        table.cell(place // 2, place % 2).text = text
+    made.add_heading("Plan", 2)
+    made.add_paragraph("The last one.")
+    made.save(str(tmp_path / "a.docx"))
+    assert told(rows(tmp_path / "a.docx")) == [
+        ("The first paragraph.", "Findings"),
+        ("drug | dose", "Findings"),
+        ("aspirin | 100 mg", "Findings"),
+        ("The last one.", "Findings > Plan"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.xlsx", "a.pdf", "a.arrow", "a.parquet", "a.xml"])
+@pytest.mark.parametrize("content", [b"", b"this is no such file", b"PK\x03\x04 nor an archive", b"%PDF-1.7\nbroken", b"ARROW1\0\0broken"])
+def test_what_is_not_the_format_is_refused_by_file(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        rows(tmp_path / name)
+    assert caught.value.file == str(tmp_path / name)
+
+
+def sheet(file: Path, **sheets: list[list[Any]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, cells in sheets.items():
+        made = book.create_sheet(name)
+        for row in cells:
+            made.append(row)
+    book.save(file)
+    return file
+
+
+def test_a_spreadsheet_is_numbered_as_it_shows_itself(tmp_path: Path) -> None:
+    cells: list[list[Any]] = [[], ["q", "a", "when", "n"], ["why", "so", date(2026, 3, 1), 3.0], [], ["how", None, None, 1.5]]
+    found = rows(sheet(tmp_path / "a.xlsx", data=cells, empty=[]))
+    assert [row.number for row in found] == [3, 5]
+    assert found[0].columns == {"q": "why", "a": "so", "when": "2026-03-01T00:00:00", "n": 3}
+    assert found[1].columns == {"q": "how", "a": None, "when": None, "n": 1.5}
+
+
+def test_which_sheet_must_be_said_where_several_have_rows(tmp_path: Path) -> None:
+    file = sheet(tmp_path / "a.xlsx", one=[["q"], ["x"]], two=[["q"], ["y"]])
+    with pytest.raises(DataError, match="'one', 'two'"):
+        rows(file)
+    assert [row.columns for row in rows(file, sheet="two")] == [{"q": "y"}]
+    with pytest.raises(DataError, match="the sheets 'one', 'two'"):
+        rows(file, sheet="three")
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [([["q", "q"], [1, 2]], "more than once"), ([["q"], ["x", "more"]], "2 cells under 1 names"), ([["q"]], "no rows"), ([], "empty")],
+)
+def test_a_sheet_that_would_lose_cells_is_refused(cells: list[list[Any]], says: str, tmp_path: Path) -> None:
+    dataset = given(sheet(tmp_path / "a.xlsx", data=cells), map={"text": "{q}"})
+    with pytest.raises(DataError, match=says):
+        ingest(IngestConfig(), Sources(edition="starter", datasets=[dataset]))
+
+
+def test_arrow_files_and_streams_give_their_rows(tmp_path: Path) -> None:
+    table = pa.table({"q": ["a", "b"], "n": [1, 2]})
+    pyarrow.feather.write_feather(table, tmp_path / "a.feather")
+    with pa.OSFile(str(tmp_path / "b.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert [row.columns for row in rows(tmp_path / "a.feather")] == table.to_pylist() == [row.columns for row in rows(tmp_path / "b.arrow")]
+
+
+XML = '<?xml version="1.0"?><set xmlns="urn:x"><case id="1"><q>Why?</q><a kind="x">So.<!-- c --></a><tag>u</tag><tag>v</tag></case><case id="2"><q/><d><e>deep</e></d></case></set>'
+
+
+def test_xml_gives_its_repeated_elements(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(XML)
+    assert [row.columns for row in rows(tmp_path / "a.xml")] == [
+        {"@id": "1", "text": "", "q": "Why?", "a": "So.", "tag": "u\nv"},
+        {"@id": "2", "text": "", "q": "", "d": "", "d/e": "deep"},
+    ]
+    assert [row.columns["text"] for row in rows(tmp_path / "a.xml", records="tag")] == ["u", "v"]
+    with pytest.raises(DataError, match="elements called 'none'"):
+        rows(tmp_path / "a.xml", records="none")
+
+
+def test_xml_neither_resolves_entities_nor_reads_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("SECRET")
+    entity = f'<!DOCTYPE s [<!ENTITY x SYSTEM "{tmp_path / "secret"}"><!ENTITY y "inner">]>'
+    (tmp_path / "a.xml").write_text(f"{entity}<s><r><q>&x;</q></r></s>")
+    assert "SECRET" not in str(rows(tmp_path / "a.xml"))
+    laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    (tmp_path / "b.xml").write_text(f'<!DOCTYPE s [<!ENTITY a0 "ha">{laughs}]><s><r>&a11;</r></s>')
+    with pytest.raises(DataError, match="amplification"):
+        rows(tmp_path / "b.xml")
+
+
+def test_where_a_paragraph_stood_goes_into_its_record(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Dose\n\nTwice a day, with food and water.\n")
+    made = ingest(IngestConfig(), Sources(edition="starter", datasets=[given(tmp_path / "a.md", map={"text": "{heading}: {text}"})]))
+    (record,) = iterate(made.path, "corpus")
+    assert record["heading"] == "Dose"
+    assert record["text"] == "Dose: Twice a day, with food and water."
