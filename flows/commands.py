@@ -44,11 +44,13 @@ def check(asked: Order, as_json: bool) -> None:
     checked = next(event for event in current.events if event.name == "check" and event.artifact)
     for verdict in checked.artifact.verdicts:  # type: ignore[union-attr]  # the filter above
         if not verdict.passed:
-            screen.console.print(f"[yellow]warning[/] {verdict.sentence()}")
+            screen.say("warning", "yellow", verdict.sentence())
     kept = [file for event in current.events if event.artifact and (file := event.artifact.path / "set_aside.parquet").is_file()]
     for file in kept:
         screen.console.print(f"rows set aside, with reasons: {file}", soft_wrap=True)
-    screen.console.print(f"Data Docs: {checked.artifact.path / store.VIEW / 'index.html'}", soft_wrap=True)  # type: ignore[union-attr]
+    docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]
+    if docs.is_file():
+        screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
 
 
 def plan(asked: Order, as_json: bool) -> bool:
@@ -82,7 +84,7 @@ def plan(asked: Order, as_json: bool) -> bool:
     counts = Counter(row["state"] for row in rows)
     screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
     for blocker in blockers:
-        screen.console.print(f"[red]blocker[/] {blocker}", soft_wrap=True)
+        screen.say("blocker", "red", blocker)
     return bool(blockers)
 
 

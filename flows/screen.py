@@ -5,23 +5,30 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tasks.lib.execute import Event
 from tasks.lib.records import LedgerLine, by_dataset
 
-# a pipe has no width of its own: wide enough that no cell is folded
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-MARKS = {"cached": "[dim]=[/]", "made": "[green]+[/]", "refused": "[red]x[/]", "run": "[yellow]>[/]", "blocked": "[red]x[/]"}
+# a pipe has no width of its own: wide enough that no cell is folded; what is printed may hold brackets, so no markup
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+MARKS = {
+    "cached": Text("=", "dim"),
+    "made": Text("+", "green"),
+    "refused": Text("x", "red"),
+    "run": Text(">", "yellow"),
+    "blocked": Text("x", "red"),
+}
 
 
 def story(event: Event) -> None:
     """A line when a stage starts to run, and one when it is done."""
     if event.state == "started":
-        console.print(f"[yellow]>[/] {event.name:<18} [dim]{event.cause}[/]", soft_wrap=True)
+        console.print(Text.assemble(MARKS["run"], f" {event.name:<18} ", (event.cause, "dim")), soft_wrap=True)
         return
     what = "" if event.artifact is None else summary(event.artifact, event.record.measured if event.record else {})
     seconds = "  cached" if event.state == "cached" else f"{event.seconds:6.1f} s"
-    console.print(f"{MARKS[event.state]} {event.name:<18} {seconds}  {what}", soft_wrap=True)
+    console.print(Text.assemble(MARKS[event.state], f" {event.name:<18} {seconds}  {what}"), soft_wrap=True)
 
 
 def summary(artifact: Any, measured: dict[str, Any]) -> str:
@@ -62,6 +69,11 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     table.add_section()
     table.add_row("all", "", "", f"{rows_in:,}", f"{used:,}", f"{rows_in - used:,} rows", style="bold")
     console.print(table)
+
+
+def say(word: str, style: str, sentence: str) -> None:
+    """A sentence behind a coloured word."""
+    console.print(Text.assemble((word, style), " ", sentence), soft_wrap=True)
 
 
 def plan(rows: list[dict[str, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 import re
 import struct
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import docx as python_docx
@@ -160,18 +162,28 @@ def pdf(file: Readable, dataset: Dataset) -> Iterator[Placed]:
 
 
 def _boxes(page: Any, number: int) -> list[tuple[int, str, float]]:
-    """(page, text, most frequent type size in points) of every text box; one empty box for a page without."""
+    """(page, text, type size in points) of every text box, divided where the size changes; an empty one for a page without."""
     found = []
     for box in page:
-        if isinstance(box, LTTextContainer) and (text := _joined(box.get_text())):
-            sizes = Counter(round(char.size, 1) for line in box if hasattr(line, "__iter__") for char in line if isinstance(char, LTChar))
-            found.append((number, text, sizes.most_common(1)[0][0] if sizes else 0.0))
+        if not isinstance(box, LTTextContainer):
+            continue
+        for size, lines in groupby(box, _size):
+            if text := _joined("".join(line.get_text() for line in lines)):
+                found.append((number, text, size))
     return found or [(number, "", 0.0)]
 
 
+def _size(line: Any) -> float:
+    """The most frequent type size of a line, in half points."""
+    sizes = Counter(round(2 * char.size) / 2 for char in line if isinstance(char, LTChar))
+    return sizes.most_common(1)[0][0] if sizes else 0.0
+
+
 def _joined(text: str) -> str:
-    """The lines of a paragraph as one; a word that was divided at a line's end is whole again."""
-    return re.sub(r"\s+", " ", re.sub(r"(?<=[a-zäöüß])-\n(?=[a-zäöüß])", "", text)).strip()
+    """The lines of a paragraph as one; a word divided at a line's end is whole again, a ligature is its letters."""
+    whole = re.sub(r"(?<=[^\W\d_])-\n(?=[^\W\d_A-Z])", "", text)
+    plain = re.sub("[\ufb00-\ufb06]", lambda found: unicodedata.normalize("NFKC", found.group()), whole)
+    return re.sub(r"\s+", " ", plain).strip()
 
 
 def docx(file: Readable, dataset: Dataset) -> Iterator[Placed]:
@@ -195,12 +207,20 @@ def docx(file: Readable, dataset: Dataset) -> Iterator[Placed]:
         if page is not None and block.rendered_page_breaks:
             page += len(block.rendered_page_breaks)
         text = block.text.strip()
-        style = (block.style.name or "") if block.style is not None else ""
-        if found := re.fullmatch(r"(?:Title|Heading (\d))", style):
-            yield from outline.heading(int(found.group(1) or 0) + 1, text, page) if text else ()
+        if level := _level(block.style):
+            yield from outline.heading(level, text, page) if text else ()
         elif text:
             yield from outline.paragraph(text, page)
     yield from outline.flush(page)
+
+
+def _level(style: Any) -> int | None:
+    """The level of a heading, by its style or the one that its style is made from; None for other text."""
+    while style is not None:
+        if found := re.fullmatch(r"(?:Title|Heading (\d))", style.name or ""):
+            return int(found.group(1) or 0) + 1
+        style = style.base_style
+    return None
 
 
 def _text(file: Readable, dataset: Dataset) -> str:

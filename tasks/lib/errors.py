@@ -36,9 +36,13 @@ class DataError(SlmforgeError):
         file: Path | str | None = None,
         row: int | None = None,
     ) -> None:
-        self.file, self.row = (None if file is None else str(file)), row
+        self.file, self.row, self._said = (None if file is None else str(file)), row, found
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(asked, f"{where}{found}", remedy)
+
+    def at(self, row: int) -> "DataError":
+        """The same error, at a row that only the reader of the rows knows."""
+        return DataError(self.asked, self._said, self.remedy, file=self.file, row=row)
 
 
 class StageError(SlmforgeError):

@@ -85,6 +85,8 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
                 yield number, line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding, errors)
     except UnicodeDecodeError as error:
         raise _encoding(file, dataset, number, error) from error
+    except DataError as error:  # a packed file that breaks off
+        raise error.at(error.row or number + 1) from error
 
 
 def _wide_lines(file: Readable, dataset: Dataset, encoding: str) -> Iterator[tuple[int, str]]:

@@ -132,8 +132,8 @@ def _source_file(folder: Path, file: Path, remembered: digests.Remembered) -> So
 
 def _inside(folder: Path, pattern: str, name: str) -> list[Path]:
     """The files that a path means: one, those of a folder, or those that a pattern with `*` matches; in name order."""
-    card, home = folder / "domain.yaml", folder.resolve()
-    if Path(pattern).is_absolute() or ".." in Path(pattern).parts or "\0" in pattern:
+    card, home, pattern = folder / "domain.yaml", folder.resolve(), pattern.replace("\0", "?")
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise _leaves(card, name, pattern)
     place = folder / pattern
     if place.is_dir():

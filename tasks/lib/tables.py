@@ -146,6 +146,8 @@ def _sheet(sheet: Any, file: Readable, dataset: Dataset) -> Iterator[Numbered]:
 def _value(cell: Any) -> Any:
     """A cell as text or number; dates as ISO 8601, a formula's error as such."""
     match cell.value:
+        case datetime() as moment if moment.time() == time():
+            return moment.date().isoformat()
         case datetime() | date() | time() as moment:
             return moment.isoformat()
         case str() as text if cell.data_type == "e":

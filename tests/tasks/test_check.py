@@ -88,3 +88,17 @@ def test_expectations_of_a_role_without_rows_are_said_to_have_judged_nothing(rea
         CheckConfig(docs=False), Expectations.model_validate({"eval": [{"expect_table_row_count_to_be_between": {"min_value": 1}}]}), read
     )
     assert [(v.role, v.passed, v.observed) for v in made.verdicts] == [("eval", False, "no rows with this role")]
+
+
+def test_nothing_in_a_row_can_run_in_data_docs(toy: Path) -> None:
+    with (toy / "data" / "colours.csv").open("a") as file:
+        file.write("<img src=x onerror=alert(1)>ZEBRA</head><script>alert(2)</script>,red\n")
+    rows = ingest(IngestConfig(), sources.resolve(domain.load("toy"), "starter", None))
+    made = check(CheckConfig(), Expectations.model_validate({"tune": [warned(ROWS[0])]}), rows)
+    found = [path for path in made.path.rglob("*.html") if "onerror" in path.read_text()]
+    assert found, "the failing row is shown"
+    for page in [*found, made.path / "view/index.html"]:
+        head, policy, _ = page.read_text().partition("default-src 'none'")
+        assert policy
+        assert "onerror" not in head
+        assert "<script" not in head

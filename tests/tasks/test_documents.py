@@ -9,6 +9,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.feather
 import pytest
+from matplotlib.figure import Figure
 
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib.errors import DataError
@@ -17,6 +18,8 @@ from tasks.lib.records import iterate
 from tasks.lib.rows import SourceRow
 from tasks.lib.sources import Sources
 from tests.tasks.test_readers import given
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def rows(file: Path, **card: Any) -> list[SourceRow]:
@@ -110,7 +113,7 @@ def test_a_spreadsheet_is_numbered_as_it_shows_itself(tmp_path: Path) -> None:
     cells: list[list[Any]] = [[], ["q", "a", "when", "n"], ["why", "so", date(2026, 3, 1), 3.0], [], ["how", None, None, 1.5]]
     found = rows(sheet(tmp_path / "a.xlsx", data=cells, empty=[]))
     assert [row.number for row in found] == [3, 5]
-    assert found[0].columns == {"q": "why", "a": "so", "when": "2026-03-01T00:00:00", "n": 3}
+    assert found[0].columns == {"q": "why", "a": "so", "when": "2026-03-01", "n": 3}
     assert found[1].columns == {"q": "how", "a": None, "when": None, "n": 1.5}
 
 
@@ -172,3 +175,38 @@ def test_where_a_paragraph_stood_goes_into_its_record(tmp_path: Path) -> None:
     (record,) = iterate(made.path, "corpus")
     assert record["heading"] == "Dose"
     assert record["text"] == "Dose: Twice a day, with food and water."
+
+
+WARD = [
+    ("Every patient is weighed on the day of admission, and the weight is written into the chart before the first dose is given.", "Ward handbook"),
+    ("Adults receive 30 mL per kilogram a day unless the heart or the kidneys forbid it. The balance is added up at six in the morning.", "Ward handbook > Fluids"),
+    ("A potassium above 5.5 mmol/L is repeated at once.", "Ward handbook > Fluids"),
+    ("The letter names the diagnosis, the drugs with their doses, and who answers questions – “day or night”.", "Ward handbook > Discharge"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["browser.pdf", "office.pdf", "office.docx"])
+def test_documents_that_other_programs_made_become_paragraphs_with_their_place(name: str) -> None:
+    found = rows(DATA / name)
+    assert [pair for pair in told(found) if pair in WARD] == WARD
+    cells = " ".join(text for text, _ in told(found) if (text, _) not in WARD)
+    assert all(word in cells for word in ("drug", "dose", "paracetamol", "1 g"))
+    if name.endswith(".pdf"):
+        assert [row.page for row in found] == [1] * (len(found) - 1) + [2]
+
+
+def test_a_spreadsheet_that_another_program_made_sets_a_failed_formula_aside() -> None:
+    dataset = given(DATA / "office.xlsx", role="tune", map={"prompt": "{question}", "response": "{answer}"})
+    made = ingest(IngestConfig(), Sources(edition="starter", datasets=[dataset]))
+    assert [(row["row"], row["prompt"], row["response"]) for row in iterate(made.path, "tune")] == [
+        (2, "What is the usual dose of paracetamol, in adults?", "1 g"),
+        (4, "Größe in µm?", "12"),
+    ]
+    (line,) = made.ledger
+    assert line.set_aside == {"spreadsheet-error": 1}
+
+
+def test_a_scan_is_refused_and_not_taken_for_an_empty_document(tmp_path: Path) -> None:
+    Figure().savefig(tmp_path / "a.pdf")  # one page, no letter
+    with pytest.raises(DataError, match="1 pages without any"):
+        rows(tmp_path / "a.pdf")

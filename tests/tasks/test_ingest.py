@@ -1,14 +1,18 @@
 """Reading a domain's datasets: every row is used or set aside, and the identity is the content."""
 
+import gzip
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.ingest import IngestConfig, ingest
-from tasks.lib import store
+from tasks.lib import digests, sources, store
+from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite
 from tasks.lib.errors import DataError, StageError
-from tasks.lib.records import LedgerLine, RecordWriter, advance, iterate, require_balance
+from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, by_dataset, iterate, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
 from tasks.lib.stage import Call
 from tests.datasets import ingested, reasons, resolved
@@ -100,3 +104,73 @@ def test_the_same_rows_give_the_same_digest_in_another_runs_folder(workplace: Pa
     assert first.digest == second.digest
     assert store.find(second.id) is not None
     assert (workplace / "other" / "artifacts" / second.id).is_dir()
+
+
+def many(folder: Path, path: str, **card: Any) -> Records:
+    given = {"name": "d", "role": "corpus", "source": {"path": path}, "licence": "CC0-1.0", "kind": "synthetic", "map": {"text": "{text}"}}
+    body = {"purpose": "p", "owner": "o", "risk": "low", "licences": ["CC0-1.0"], "datasets": [{**given, **card}]}
+    loaded = Domain(name="d", folder=folder, card=DomainCard.model_validate(body), expectations=Expectations(), suite=Suite(tasks={}))
+    return ingest(IngestConfig(), sources.resolve(loaded, "starter", None))
+
+
+@pytest.mark.parametrize("path", ["data", "data/*", "data/**/*.*"])
+def test_a_folder_or_a_pattern_is_a_file_after_the_other_each_with_its_own_line(path: str, workplace: Path) -> None:
+    (workplace / "data/deeper").mkdir(parents=True)
+    (workplace / "data/b.csv").write_text("text\none\ntwo\n")
+    (workplace / "data/a.jsonl").write_text('{"text": "zero"}\n')
+    (workplace / "data/.hidden.csv").write_text("text\nnot this\n")
+    if "/*" not in path or "**" in path:
+        (workplace / "data/deeper/c.txt").write_text("three")
+    else:
+        (workplace / "data/deeper").rmdir()
+    made = many(workplace, path)
+    deep = [("data/deeper/c.txt", 1)] if path != "data/*" else []
+    assert [(line.file, line.rows_in) for line in made.ledger] == [("data/a.jsonl", 1), ("data/b.csv", 2), *deep]
+    assert [row["id"] for row in iterate(made.path, "corpus")][:2] == ["d:data/a.jsonl:1", "d:data/b.csv:1"]
+    (total,) = by_dataset(made.ledger)
+    assert (total.rows_in, total.rows_used) == (3 + len(deep), 3 + len(deep))
+
+
+@pytest.mark.parametrize("path", ["../data", "data/../../x.csv", "/etc", "data/*.csv"])
+def test_a_path_that_leaves_the_domain_or_finds_nothing_is_refused(path: str, workplace: Path) -> None:
+    (workplace / "data").mkdir()
+    with pytest.raises(DataError):
+        many(workplace, path)
+
+
+def test_a_file_that_changes_between_plan_and_reading_is_refused(workplace: Path) -> None:
+    given = resolved(workplace, "d", "corpus", [{"text": "as planned"}])
+    file = given.files[0].path
+    assert file is not None
+    file.write_text('{"text": "changed"}\n')
+    with pytest.raises(DataError, match="as it was when the run began"):
+        ingest(IngestConfig(), Sources(edition="starter", datasets=[given]))
+    assert not list(store.root().glob("ingest/[!.]*/artifact.json"))
+
+
+def test_a_mirror_or_download_is_read_by_its_declared_name_whatever_it_is_called(workplace: Path) -> None:
+    content = gzip.compress(b"text,n\nfrom the mirror,1\n")
+    (workplace / "mirror").mkdir()
+    (workplace / "mirror/0001.txt").write_bytes(content)
+    source = {"url": "https://example.org/rows.csv.gz", "sha256": digests.of_file(workplace / "mirror/0001.txt")}
+    card = Dataset.model_validate(
+        {"name": "d", "role": "corpus", "source": source, "licence": "MIT", "kind": "public", "map": {"text": "{text}"}}
+    )
+    body = {"purpose": "p", "owner": "o", "risk": "low", "licences": ["MIT"], "datasets": [card]}
+    loaded = Domain(name="d", folder=workplace, card=DomainCard.model_validate(body), expectations=Expectations(), suite=Suite(tasks={}))
+    made = ingest(IngestConfig(), sources.resolve(loaded, "full", workplace / "mirror"))
+    assert [row["text"] for row in iterate(made.path, "corpus")] == ["from the mirror"]
+    shutil.copytree(workplace / "mirror", workplace / "runs/downloads", dirs_exist_ok=True)
+    (workplace / "runs/downloads/0001.txt").rename(workplace / "runs/downloads" / source["sha256"])
+    again = sources.resolve(loaded, "full", None)
+    assert again.identity() == sources.resolve(loaded, "full", workplace / "mirror").identity()
+    assert again.datasets[0].files[0].path == workplace / "runs/downloads" / source["sha256"]
+
+
+def test_what_is_set_aside_keeps_every_column_as_it_was_read(workplace: Path) -> None:
+    row = {"text": "x", "id": "own id", "file": "own file", "reason": "own reason", "n": "many"}
+    given = resolved(workplace, "d", "corpus", [row, {"text": "y", "n": 1}], columns={"n": "number"})
+    made = ingest(IngestConfig(), Sources(edition="starter", datasets=[given]))
+    (kept,) = iterate(made.path, "set_aside")
+    assert json.loads(kept["record"]) == row
+    assert (kept["id"], kept["file"], kept["reason"]) == ("d:1", "d.jsonl", "not-a-number")

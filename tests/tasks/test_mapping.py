@@ -145,3 +145,12 @@ def test_a_row_with_two_faults_has_the_same_reason_in_every_process() -> None:
         for seed in ("1", "2", "3", "4")
     }  # fmt: skip
     assert found == {f"{columns_used(Dataset.model_validate(card))}\n"} == {"['smiles', 'active', 'label', 'q', 'a']\n"}
+
+
+def test_a_row_without_a_column_that_the_map_names_is_set_aside() -> None:
+    assert reason({"q": "x"}) == "missing-column"
+
+
+def test_bytes_are_text_or_set_aside() -> None:
+    assert record(dataset(), {"q": "Größe".encode(), "a": "y"})["prompt"] == "Größe"
+    assert reason({"q": b"\xff\x00", "a": "y"}) == "undecodable"

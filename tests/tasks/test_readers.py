@@ -214,3 +214,37 @@ def test_jq_that_drops_or_adds_rows_or_fails_is_refused_by_row(program: str, row
     found = refused(tmp_path, "a.csv", b"a\n1\n2\n3\n", records=program)
     assert found.row == row
     assert says in found.found
+
+
+def test_a_long_number_goes_through_jq_digit_by_digit(tmp_path: Path) -> None:
+    content = b'{"id": 12345678901234567891, "n": 7}\n{"id": 12345678901234567892, "n": 8}\n'
+    found = rows(tmp_path, "a.jsonl", content, records="{id, n}")
+    assert found == [{"id": "12345678901234567891", "n": 7}, {"id": "12345678901234567892", "n": 8}]
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_number_is_refused(value: str, tmp_path: Path) -> None:
+    assert value in refused(tmp_path, "a.jsonl", f'{{"n": 1}}\n{{"n": {value}}}\n'.encode()).found
+
+
+def test_an_encoding_is_named_when_it_is_not_utf8_and_read_when_it_is_declared(tmp_path: Path) -> None:
+    content = "name;grösse\nÄpfel und Öl;5 µg\nführt über die Brücke;7 µg\n".encode("cp1252")
+    error = refused(tmp_path, "a.csv", content)
+    assert "`encoding: cp125" in error.remedy
+    found = rows(tmp_path, "a.csv", content, encoding="cp1252", delimiter=";")
+    assert found[0] == {"name": "Äpfel und Öl", "grösse": "5 µg"}
+    assert rows(tmp_path, "a.csv", "a,b\n1,ü\n".encode("utf-16"), encoding="utf-16") == [{"a": "1", "b": "ü"}]
+
+
+def test_bytes_that_are_no_text_set_their_row_aside_where_the_card_says_so(tmp_path: Path) -> None:
+    content = b"q,a\ngood,one\nbad \xff byte,two\n"
+    refused(tmp_path, "a.csv", content)
+    found = rows(tmp_path, "a.csv", content, undecodable="set-aside")
+    assert [row["a"] for row in found] == ["one", "two"]
+    assert found[1]["q"] == "bad \udcff byte"
+
+
+@pytest.mark.parametrize("name", ["rot13", "no-such", "base64"])
+def test_an_encoding_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no text encoding"):
+        rows(tmp_path, "a.csv", b"a\n1\n", encoding=name)
