@@ -24,7 +24,7 @@ IMPORTERS = {
     "tokenizers": {"tasks.lib.models"},
     "trl": {"tasks.lib.training", "tasks.lib.packing"},
     "matplotlib": {"tasks.lib.plots"},
-    "jq": {"tasks.lib.readers"},
+    "jq": {"tasks.lib.reshape"},
     "openpyxl": {"tasks.lib.tables"},
     "pdfminer": {"tasks.lib.documents"},
     "docx": {"tasks.lib.documents"},

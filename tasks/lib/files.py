@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -132,8 +132,9 @@ def _packing(head: bytes) -> str | None:
 
 
 def _is_tar(stream: IO[bytes]) -> bool:
-    with stream:
+    with stream, suppress(DataError):  # one that breaks at once is told by whoever reads it, with the row
         return _packing(stream.read(512)) == "tar"
+    return False
 
 
 def _unpacked(path: Path, kind: str, dataset: str) -> Opener:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jq
 from charset_normalizer import from_bytes
 
-from tasks.lib import documents, files, tables
+from tasks.lib import documents, files, reshape, tables
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
@@ -44,7 +43,7 @@ def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
     if form == "json":
         return _json(file, dataset)
     rows = READERS[form](file, dataset)
-    return rows if dataset.records is None or form == "xml" else _each(rows, file, dataset)
+    return rows if dataset.records is None or form == "xml" else reshape.each(rows, file, dataset)
 
 
 def format_of(file: Readable, dataset: str) -> str:
@@ -180,7 +179,7 @@ def _no_constant(name: str) -> None:
 def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """A JSON document: a list of objects, or whatever the jq expression `records` makes of it."""
     document = _parse(_whole(file, dataset), file, dataset, 1)
-    values = document if dataset.records is None else _jq(dataset, document, file, None)
+    values = document if dataset.records is None else reshape.results(dataset, document, file, None)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(
             f"dataset {dataset.name!r}: a list of JSON objects",
@@ -206,44 +205,6 @@ def _whole(file: Readable, dataset: Dataset) -> str:
             )
         parts.append(line)
     return "".join(parts)
-
-
-def _each(rows: Iterator[Numbered], file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    """The jq expression applied to each row; it may change a row but neither drop nor add one."""
-    for number, row in rows:
-        made = _jq(dataset, row, file, number)
-        if len(made) != 1 or not isinstance(made[0], dict):
-            raise DataError(
-                f"dataset {dataset.name!r}: `records:` yields one object for each row",
-                f"{len(made)} results",
-                "change the expression; rows that shall not be used are set aside by `columns:` and `values:`",
-                file=file.place,
-                row=number,
-            )
-        yield number, made[0]
-
-
-def _jq(dataset: Dataset, value: Any, file: Readable, row: int | None) -> list[Any]:
-    try:
-        found: list[Any] = _program(dataset.records or ".").input_value(value).all()
-    except ValueError as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: the jq expression in `records:`",
-            str(error),
-            "correct the expression (https://jqlang.org/manual)",
-            file=file.place,
-            row=row,
-        ) from error
-    return found
-
-
-PROGRAMS: dict[str, Any] = {}
-
-
-def _program(text: str) -> Any:
-    if text not in PROGRAMS:
-        PROGRAMS[text] = jq.compile(text)
-    return PROGRAMS[text]
 
 
 def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
