@@ -71,6 +71,24 @@ def check(name: str, as_json: bool, **order: Any) -> None:
 @main.command()
 @click.argument("name")
 @ordered
+@click.option(
+    "--set-aside", "reason", is_flag=False, flag_value="all", metavar="[REASON]", help="Rows that are not used, of one reason or all."
+)
+@click.option("--dataset", help="Of this dataset alone.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many are shown.")
+@click.option("--csv", "out", metavar="FILE", help="Write all of them to a CSV file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def rows(name: str, reason: str | None, dataset: str | None, limit: int, out: str | None, as_json: bool, **order: Any) -> None:
+    """Look at the rows of domain NAME: what the model will see, or what was set aside and why."""
+    from flows import commands
+    from flows import rows as looking
+
+    looking.rows(commands.order(name, **order), reason, dataset, limit, out, as_json)
+
+
+@main.command()
+@click.argument("name")
+@ordered
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def plan(name: str, as_json: bool, **order: Any) -> None:
     """Show every stage as cached or to run, with the reason, and every blocker."""

@@ -12,6 +12,7 @@ from tasks.lib.records import LedgerLine, by_dataset
 
 # a pipe has no width of its own: wide enough that no cell is folded; what is printed may hold brackets, so no markup
 console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+SHOWN = 300  # characters of a value
 MARKS = {
     "cached": Text("=", "dim"),
     "made": Text("+", "green"),
@@ -69,6 +70,19 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     table.add_section()
     table.add_row("all", "", "", f"{rows_in:,}", f"{used:,}", f"{rows_in - used:,} rows", style="bold")
     console.print(table)
+
+
+def rows(found: list[dict[str, Any]], aside: bool) -> None:
+    """Rows with their place, why they were set aside, and how they begin."""
+    for row in found:
+        place = f"{row['file']}, row {row['row']}" + (f", page {row['page']}" if row.get("page") else "")
+        why = f"{row['reason']}: {row['detail']}" if row.get("detail") else row.get("reason", row.get("part", ""))
+        console.print(Text.assemble((row["id"], "bold"), f"  {place}  ", (why, "yellow" if aside else "dim")), soft_wrap=True)
+        for name, value in row["record"].items():
+            text = " ".join(str(value).split())
+            console.print(
+                Text.assemble("    ", (f"{name} ", "dim"), text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)")
+            )
 
 
 def say(word: str, style: str, sentence: str) -> None:

@@ -1,0 +1,106 @@
+"""Looking at rows: what was set aside and why, and what the model will see."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.lib import store
+from tasks.lib.errors import ConfigError
+from tasks.lib.flow import Order
+from tasks.lib.records import CONTENT, iterate
+
+STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
+PARTS = ("corpus-train", "tune-train", "preference-train", "eval", "general-train")
+Row = dict[str, Any]
+
+
+def rows(asked: Order, reason: str | None, dataset: str | None, limit: int, out: str | None, as_json: bool) -> None:
+    """Show rows of the last preparation, or write all of them to a CSV file.
+
+    Args:
+        asked: the domain and its settings.
+        reason: the reason for which they were set aside, "all" for every one, None for rows in use.
+        dataset: of this dataset alone.
+        limit: how many are shown.
+        out: a CSV file that takes all of them; cells that a spreadsheet would run as formulas get a leading apostrophe.
+        as_json: print one JSON object a line.
+    """
+    found = _used(asked) if reason is None else _set_aside(asked)
+    known: Counter[str] = Counter()
+    chosen = []
+    for row in found:
+        if dataset in (None, row["dataset"]):
+            known[row.get("reason", "used")] += 1
+            if reason in (None, "all", row.get("reason")):
+                chosen.append(row)
+    if reason not in (None, "all") and not chosen:
+        told = ", ".join(f"{name} ({count:,})" for name, count in known.most_common()) or "none at all"
+        raise ConfigError(f"rows set aside as {reason!r}", f"reasons there are: {told}", "give one of them, or no reason for all")
+    if out is not None:
+        _write(Path(out), chosen)
+        print(f"{len(chosen):,} rows written to {out}")
+        return
+    if as_json:
+        for row in chosen[:limit]:
+            print(json.dumps(row, ensure_ascii=False))
+        return
+    from flows import screen
+
+    screen.rows(chosen[:limit], reason is not None)
+    counts = ", ".join(f"{count:,} {name}" for name, count in known.most_common())
+    print(f"{min(limit, len(chosen)):,} of {len(chosen):,} rows shown; in all: {counts or 'none'}")
+
+
+def _prepared(asked: Order) -> dict[str, Path]:
+    """The folders of the data stages' artifacts for this order, as far as they are made."""
+    from flows.prepare import prepare
+
+    plan = prepare.plan(prepare.job(asked))
+    made = {row.name: store.root() / row.id for row in plan.rows if row.id}
+    if not made:
+        raise ConfigError(
+            f"rows of domain {asked.domain!r}", "its data have changed, or were not read yet", f"run `slmforge check {asked.domain}` first"
+        )
+    return made
+
+
+def _set_aside(asked: Order) -> Iterator[Row]:
+    for stage, folder in _prepared(asked).items():
+        if stage in STAGES:
+            for row in iterate(folder, "set_aside"):
+                yield {**row, "stage": stage, "record": json.loads(row["record"])}
+
+
+def _used(asked: Order) -> Iterator[Row]:
+    made = _prepared(asked)
+    if "split" not in made:
+        raise ConfigError(
+            f"rows in use in domain {asked.domain!r}", "its data stages are not done", f"run `slmforge check {asked.domain}` first"
+        )
+    for part in PARTS:
+        for row in iterate(made["split"], part):
+            yield {**{key: row[key] for key in ("id", "dataset", "file", "row", "page", "heading") if row.get(key)}, "part": part,
+                   "record": {key: row[key] for key in CONTENT if row.get(key)}}  # fmt: skip
+
+
+def _write(file: Path, found: list[Row]) -> None:
+    """All rows as CSV, the record's fields as columns of their own; harmless in a spreadsheet."""
+    if file.exists():
+        raise ConfigError(f"a new file {file}", "it is there already", "remove it, or give another name")
+    columns = list(dict.fromkeys(key for row in found for key in row if key != "record"))
+    fields = list(dict.fromkeys(key for row in found for key in row["record"]))
+    with file.open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([harmless(name) for name in [*columns, *fields]])
+        for row in found:
+            cells = [row.get(key, "") for key in columns] + [row["record"].get(key, "") for key in fields]
+            writer.writerow([harmless(str(cell)) for cell in cells])
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
