@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -55,6 +56,22 @@ def new(name: str) -> None:
     from flows import commands
 
     commands.new(name)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("file")
+@click.option("--name", "called", metavar="DATASET", help="What to call the dataset [the file's name].")
+@click.option("--role", type=click.Choice(["corpus", "tune", "preference", "eval", "general"]), help="What it is for [proposed].")
+@click.option("--licence", help="SPDX id of the licence, one that the domain allows.")
+@click.option("--kind", type=click.Choice(["public", "licensed", "scraped", "user", "synthetic"]), help="Where the rows are from.")
+@click.option("--map", "maps", multiple=True, metavar="FIELD=TEMPLATE", help="A field and its template, in place of the proposed map.")
+@click.option("--yes", "agreed", is_flag=True, help="Write the proposal without asking.")
+def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed: bool, **given: str | None) -> None:
+    """Look at FILE, propose how it is read, and write its entry into the card of domain NAME."""
+    from flows import add as adding
+
+    adding.add(name, Path(file), {"name": called, **given}, maps, agreed)
 
 
 @main.command()

@@ -235,7 +235,7 @@ def new(name: str) -> None:
     from flows.template import write
 
     folder = write(name)
-    print(f"made {folder}: put files into data/, describe them in domain.yaml, then run `slmforge check {name}`")
+    print(f"made {folder}: add files with `slmforge add {name} FILE`, then run `slmforge check {name}`")
 
 
 def schema(what: str) -> dict[str, Any]:

@@ -15,31 +15,32 @@ licences: [CC0-1.0, CC-BY-4.0, MIT, PSF-2.0]   # a dataset under any other licen
 # schedule: "0 3 * * 1"         # retrain Mondays at 03:00, see `slmforge deploy`
 
 datasets:
-  - name: documents             # text to learn the domain's language from
-    role: corpus
-    source: {{path: data/documents.jsonl}}
-    licence: CC0-1.0
-    kind: user                  # public | licensed | scraped | user | synthetic
-    map: {{text: "{{text}}"}}
-  - name: questions             # what to answer, and how
-    role: tune
-    source: {{path: data/questions.csv}}
-    licence: CC0-1.0
-    kind: user
-    map: {{prompt: "{{question}}", response: "{{answer}}"}}
-    holdout: 20                 # rows kept back to measure with (evaluation set questions-heldout)
-  - name: preferences           # of two answers, which one is better
-    role: preference
-    source: {{path: data/preferences.csv}}
-    licence: CC0-1.0
-    kind: user
-    map: {{prompt: "{{question}}", chosen: "{{better}}", rejected: "{{worse}}"}}
   - name: python-topics         # general text, so that the model does not forget plain English
     role: general
     source: {{builtin: pydoc-topics}}
     licence: PSF-2.0
     kind: public
     map: {{text: "{{text}}"}}
+# `slmforge add {name} FILE` looks at a file and writes an entry such as these. A model needs one of each:
+# - name: documents             # text to learn the domain's language from
+#   role: corpus
+#   source: {{path: data/documents.jsonl}}
+#   licence: CC0-1.0
+#   kind: user                  # public | licensed | scraped | user | synthetic
+#   map: {{text: "{{text}}"}}
+# - name: questions             # what to answer, and how
+#   role: tune
+#   source: {{path: data/questions.csv}}
+#   licence: CC0-1.0
+#   kind: user
+#   map: {{prompt: "{{question}}", response: "{{answer}}"}}
+#   holdout: 20                 # rows kept back to measure with (evaluation set questions-heldout)
+# - name: preferences           # of two answers, which one is better
+#   role: preference
+#   source: {{path: data/preferences.csv}}
+#   licence: CC0-1.0
+#   kind: user
+#   map: {{prompt: "{{question}}", chosen: "{{better}}", rejected: "{{worse}}"}}
 """
 EXPECTATIONS = """\
 # What must hold of the data, under Great Expectations' own names, by role.
@@ -64,7 +65,7 @@ README = """\
 
 What the data are, where they come from, what they must not be used for.
 
-Put files into `data/`, describe them in `domain.yaml`, then run `slmforge check {name}`.
+Add files with `slmforge add {name} FILE`, then run `slmforge check {name}`.
 """
 
 

@@ -1,43 +1,105 @@
-"""A fourth domain from nothing, without opening a Python file."""
+"""A fourth domain from nothing, without opening a Python file: `new`, `add`, `check`."""
 
 import json
 from pathlib import Path
+from typing import Any
 
-from tests.conftest import Run
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, Run
+
+MIRROR = ROOT.parent / "shared" / "data"
+SAID = ("--licence", "CC0-1.0", "--kind", "user", "--yes")
 
 
-def test_a_new_domain_needs_only_its_files(cli: Run, workplace: Path) -> None:
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    card = YAML(typ="safe", pure=True).load((folder / "domain.yaml").read_text())
+    return {entry["name"]: entry for entry in card["datasets"]}
+
+
+@pytest.fixture
+def legal(cli: Run, workplace: Path) -> Path:
     made = cli("new", "legal")
     assert made.returncode == 0, made.stderr
-    folder = workplace / "domains" / "legal"
-    empty = cli("check", "legal")
-    assert empty.returncode == 3
-    assert "data/documents.jsonl: no such file" in empty.stderr or "no such file" in empty.stderr
+    return workplace / "domains" / "legal"
+
+
+def test_a_new_domain_needs_only_its_files(legal: Path, cli: Run, workplace: Path) -> None:
     lines = [{"text": f"Clause {i} binds the tenant to clause {i * 7} of the lease, in number {i * 13} words."} for i in range(40)]
-    (folder / "data/documents.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "data/questions.csv").write_text(
-        "question,answer\n" + "".join(f"Who pays item {i}?,the tenant pays {i}\n" for i in range(60))
+    (workplace / "clauses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (workplace / "Questions (final).csv").write_text(
+        "question;answer\n" + "".join(f"Who pays item {i}?;the tenant pays {i}\n" for i in range(60))
     )
-    (folder / "data/preferences.csv").write_text("question,better,worse\n" + "".join(f"Item {i}?,yes {i},no\n" for i in range(30)))
+    (workplace / "pairs.csv").write_text("question,better,worse\n" + "".join(f"Item {i}?,yes {i},no\n" for i in range(30)))
+    for file in ("clauses.jsonl", "Questions (final).csv", "pairs.csv"):
+        done = cli("add", "legal", file, *SAID)
+        assert done.returncode == 0, done.stderr
+        assert "as the model will see it" in done.stdout
+    found = entries(legal)
+    assert found["questions--final"]["delimiter"] == ";"
+    assert found["pairs"]["map"] == {"prompt": "{question}", "chosen": "{better}", "rejected": "{worse}"}
+    assert "# what the model is for" not in (legal / "domain.yaml").read_text()
+    assert "# low | medium | high" in (legal / "domain.yaml").read_text(), "comments are kept"
     done = cli("check", "legal", "--json", "dedup.near=false")
     assert done.returncode == 0, done.stderr
-    found = {line["name"]: line for line in json.loads(done.stdout)["datasets"]}
-    assert {name: line["rows_in"] for name, line in found.items() if name != "python-topics"} == {
-        "documents": 40,
-        "questions": 60,
-        "preferences": 30,
+    lines_of = {line["name"]: line for line in json.loads(done.stdout)["datasets"]}
+    assert {name: line["rows_in"] for name, line in lines_of.items() if name != "python-topics"} == {
+        "clauses": 40,
+        "questions--final": 60,
+        "pairs": 30,
     }
-    assert all(line["rows_in"] == line["rows_used"] + sum(line["set_aside"].values()) for line in found.values())
-    assert cli("plan", "legal").returncode == 0
+    assert all(line["rows_in"] == line["rows_used"] + sum(line["set_aside"].values()) for line in lines_of.values())
 
 
-def test_a_folder_that_is_there_is_not_overwritten(cli: Run, toy: Path) -> None:
-    before = (toy / "domain.yaml").read_bytes()
-    done = cli("new", "toy")
-    assert done.returncode == 2
-    assert (toy / "domain.yaml").read_bytes() == before
+REAL = {
+    "healthcare/sft/medquad_qa.jsonl": ("tune", {"prompt": "{question}", "response": "{answer}"}),
+    "healthcare/corpus/medquad_ghr_answers.jsonl": ("corpus", {"text": "{text}"}),
+    "healthcare/sft/mts_dialog_train.csv": ("tune", None),
+    "finance/corpus/fomc_minutes_2001_2014.jsonl": ("corpus", {"text": "{text}"}),
+    "finance/sft/banking77_train.csv": ("tune", {"prompt": "{text}", "response": "{category}"}),
+    "chemistry/sft/bbbp.csv": ("tune", {"prompt": "What is the p_np of {smiles}?", "response": "{p_np}"}),
+    "general/wikitext2_valid.txt": ("corpus", {"text": "{text}"}),
+}
 
 
-def test_a_name_that_is_no_plain_one_is_refused(cli: Run, workplace: Path) -> None:
-    assert cli("new", "../evil").returncode == 2
-    assert not (workplace.parent / "evil").exists()
+@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
+@pytest.mark.parametrize("path", REAL)
+def test_published_files_are_understood(path: str, legal: Path, cli: Run) -> None:
+    role, wanted = REAL[path]
+    asked = ["--map", "prompt={dialogue}", "--map", "response={section_text}", "--role", role] if wanted is None else []
+    done = cli("add", "legal", str(MIRROR / path), "--name", "real", *asked, *SAID)
+    assert done.returncode == 0, done.stderr
+    entry = entries(legal)["real"]
+    assert entry["role"] == role
+    assert wanted is None or {key: value for key, value in entry["map"].items() if key != "group"} == wanted
+
+
+def test_an_encoding_is_found_and_written_down(legal: Path, cli: Run, workplace: Path) -> None:
+    (workplace / "a.csv").write_bytes(b"frage,answer\n" + "question,über Öl für Ärzte geht’s\n".encode("cp1252") * 30)
+    (workplace / "a.csv").write_bytes((workplace / "a.csv").read_bytes().replace(b"frage", b"question"))
+    assert cli("add", "legal", "a.csv", *SAID).returncode == 0
+    assert entries(legal)["a"]["encoding"].startswith("cp125")
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "says"),
+    [
+        ("x,y\n1,2\n", SAID, "the columns 'x', 'y'"),
+        ("text\nhello\n", ("--yes", "--kind", "user"), "--licence, with --yes"),
+        ("text\nhello\n", ("--yes", "--kind", "user", "--licence", "GPL-9"), "licence 'GPL-9'"),
+        ("x,y\n1,2\n", ("--map", "prompt={x}", *SAID), "a role for the map"),
+        ("x,y\n1,2\n", ("--map", "nonsense", *SAID), "FIELD=TEMPLATE"),
+        ("text\n", SAID, "none"),
+        ("text\nhello\n", ("--name", "python-topics", *SAID), "given twice: python-topics"),
+    ],
+)
+def test_what_cannot_be_added_leaves_the_card_as_it_was(
+    content: str, words: tuple[str, ...], says: str, legal: Path, cli: Run, workplace: Path
+) -> None:
+    before = {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()}
+    (workplace / "a.csv").write_text(content)
+    done = cli("add", "legal", "a.csv", *words)
+    assert done.returncode in (2, 3), done.stdout
+    assert says in done.stderr
+    assert {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()} == before
