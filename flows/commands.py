@@ -9,7 +9,9 @@ from typing import Any
 
 from tasks.lib import history, places, store
 from tasks.lib.errors import ConfigError
+from tasks.lib.expectations_result import Verdict
 from tasks.lib.flow import Flow, Order
+from tasks.lib.records import LedgerLine, by_dataset
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -23,7 +25,6 @@ def check(asked: Order, as_json: bool) -> None:
     from flows.prepare import prepare
     from tasks.lib import session
     from tasks.lib.execute import Direct
-    from tasks.lib.records import by_dataset
 
     with session.open_session(prepare, asked, {}, deliver=False) as (job, current):
         if not as_json:
@@ -45,12 +46,25 @@ def check(asked: Order, as_json: bool) -> None:
     for verdict in checked.artifact.verdicts:  # type: ignore[union-attr]  # the filter above
         if not verdict.passed:
             screen.say("warning", "yellow", verdict.sentence())
-    kept = [file for event in current.events if event.artifact and (file := event.artifact.path / "set_aside.parquet").is_file()]
-    for file in kept:
-        screen.console.print(f"rows set aside, with reasons: {file}", soft_wrap=True)
+    folders = {event.name: event.artifact.path for event in current.events if event.artifact}
+    place = _card(asked.domain, data.ledger, checked.artifact.verdicts, folders, bool(job.domain.card.sensitive))  # type: ignore[union-attr]
+    screen.console.print(f"report card: {place}", soft_wrap=True)
+    if any((folder / "set_aside.parquet").is_file() for folder in folders.values()):
+        print(f"rows set aside, with reasons: slmforge rows {asked.domain} --set-aside")
     docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]
     if docs.is_file():
         screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
+
+
+def _card(name: str, ledger: list[LedgerLine], verdicts: list[Verdict], folders: dict[str, Path], sensitive: bool) -> Path:
+    """Write the report card where it is easy to find."""
+    from tasks.lib import card
+
+    place = places.runs() / "reports" / f"{name}-data.html"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(f".{place.name}.new")
+    new.write_text(card.render(name, ledger, verdicts, folders, sensitive), encoding="utf-8")
+    return new.replace(place)
 
 
 def plan(asked: Order, as_json: bool) -> bool:

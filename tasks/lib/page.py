@@ -7,12 +7,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from tasks.lib import plots, store
+from tasks.lib import pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset
@@ -81,7 +78,7 @@ class Gain:
 
     def sentence(self) -> str:
         """The gain with its interval, and what the interval allows to say."""
-        task, metric = _words(self.after.task), _words(self.after.metric)
+        task, metric = pages.words(self.after.task), pages.words(self.after.metric)
         values = f"{self.before.value:.3f} to {self.after.value:.3f}"
         text = f"{task} {'gains' if self.value > 0 else 'loses'} {abs(self.value):.3f} {metric} ({values}"
         if not self.value:
@@ -89,7 +86,7 @@ class Gain:
         if self.low is None or self.high is None:
             return text + ")"
         chance = ", so it may be chance" if self.value and self.low <= 0 <= self.high else ""
-        return f"{text}; 95 % interval of the gain {_signed(self.low, 3)} to {_signed(self.high, 3)}{chance})"
+        return f"{text}; 95 % interval of the gain {pages.signed(self.low, 3)} to {pages.signed(self.high, 3)}{chance})"
 
 
 @dataclass(frozen=True)
@@ -124,29 +121,12 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
     contest = _contest(entries)
     scored = [(f"{score.stage}:{score.subject}", score) for score in scores]
     calls = [*((made.stage, made) for made in (data, checked, *models)), *scored, (version.stage, version)]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(number=_number, signed=_signed, words=_words)
-    return environment.get_template("report.html.jinja").render(
+    return pages.templates().get_template("report.html.jinja").render(
         title=title, duties=duties, data=data, checked=checked, version=version, entries=entries, gains=gains, contest=contest,
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        tasks=_tasks(entries), **_ledger(data), **_drawings(entries, contest), **_origin(calls),
+        tasks=_tasks(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
     )  # fmt: skip
-
-
-def _number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}{unit}"
-
-
-def _signed(value: float, digits: int = 1, unit: str = "") -> str:
-    return f"{value:+,.{digits}f}{unit}".replace("-", "−")
-
-
-def _words(text: str) -> str:
-    return text.replace("_", " ")
 
 
 def _gains(entries: Sequence[Entry]) -> Iterator[Gain]:
@@ -223,7 +203,7 @@ def _verdict(domain: str, entries: Sequence[Entry], gains: Sequence[Gain], conte
     return "; ".join(clauses) + "."
 
 
-def _ledger(data: Any) -> dict[str, Any]:
+def ledger(data: Any) -> dict[str, Any]:
     """The rows by source, their totals, and where each reason's colour lies."""
     reasons: Counter[str] = Counter()
     for line in data.ledger:

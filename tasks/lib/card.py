@@ -1,0 +1,141 @@
+"""The report card of a domain's data, for the people who made the data: one page, in plain words."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tasks.lib import page, pages, plots
+from tasks.lib.expectations_result import Verdict
+from tasks.lib.records import CONTENT, LedgerLine, Row, iterate
+
+EXCERPT = 280  # characters
+EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
+# what to do about a reason; one that only says how the data are divided needs nothing
+REMEDIES = {
+    "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
+    "missing-column": "write the column in every row, or map another one",
+    "not-a-number": "correct the number; a decimal point, no unit",
+    "unreadable-smiles": "correct the SMILES: RDKit names the atom that it cannot place",
+    "unknown-value": "correct the value, or add it to `choices:` or `values:`",
+    "spreadsheet-error": "repair the formula in the spreadsheet and save it again",
+    "broken-text": "write the text again: a character was cut in half",
+    "undecodable": "say `encoding:` in domain.yaml, or save the file as UTF-8",
+    "bom-only": "the document is empty: export it again from where it came",
+    "empty-text": "the document or page is empty: export it again, or recognise the text of a scan",
+    "empty-prompt": "write the question",
+    "empty-answer": "write the answer, or remove the row",
+    "too-short": "join it with what belongs to it, or lower `clean.min_chars`",
+    "contradictory-label": "decide which label is right, and remove the others",
+    "contradictory-rating": "decide which rating is right, and remove the others",
+    "contradictory-choice": "decide which choice is right, and remove the others",
+    "eval-overlap": "nothing, if the row is to measure with; else remove it from the evaluation set",
+    "no-counterpart": "rate another answer to the same question higher or lower",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row that stands for a reason, and how many there are like it."""
+
+    reason: str
+    count: int
+    dataset: str
+    place: str
+    detail: str
+    excerpt: str
+    remedy: str
+
+
+def render(domain: str, ledger: Sequence[LedgerLine], verdicts: Sequence[Verdict], folders: dict[str, Path], sensitive: bool) -> str:
+    """The page as HTML that loads nothing.
+
+    Args:
+        domain: its name.
+        ledger: the ledger after the last data stage.
+        verdicts: what the expectations said.
+        folders: of the data stages' artifacts, by stage.
+        sensitive: show no content of any row, because the card names sensitive columns.
+    """
+    examples = _examples(folders, sensitive)
+    urgent = [example for example in examples if example.remedy]
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    rows_in, used = sum(line.rows_in for line in ledger), sum(line.rows_used for line in ledger)
+    return (
+        pages.templates()
+        .get_template("card.html.jinja")
+        .render(
+            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
+            verdict=_verdict(rows_in, used, urgent, failed), lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
+            sensitive=sensitive, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Data:
+    ledger: list[LedgerLine]
+
+
+def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Verdict]) -> str:
+    """Two sentences: what can be used, and what to look at first."""
+    said = f"Of {rows_in:,} rows, {used:,} can be used and {rows_in - used:,} are set aside, each with a reason."
+    if failed:
+        return f"{said} {len(failed)} of the expectations on the data are not met: look at these first."
+    if urgent:
+        return f"{said} Most can be won back at {urgent[0].dataset}: {urgent[0].count:,} rows are {urgent[0].reason.replace('-', ' ')}."
+    return f"{said} Nothing needs to be repaired."
+
+
+def _examples(folders: dict[str, Path], sensitive: bool) -> list[Example]:
+    """The first row of every reason and dataset, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], Row] = {}
+    for folder in folders.values():
+        for row in iterate(folder, "set_aside"):
+            key = (row["reason"], row["dataset"])
+            counts[key] += 1
+            first.setdefault(key, row)
+    return [_example(first[key], count, sensitive) for key, count in counts.most_common()]
+
+
+def _example(row: Row, count: int, sensitive: bool) -> Example:
+    content = json.loads(row["record"])
+    told = "; ".join(f"{name}: {' '.join(str(value).split())}" for name, value in content.items() if str(value).strip())
+    excerpt = "" if sensitive else told if len(told) <= EXCERPT else told[:EXCERPT] + " …"
+    detail = "" if sensitive else row["detail"]
+    place = f"{row['file']}, row {row['row']}"
+    return Example(row["reason"], count, row["dataset"], place, detail, excerpt, REMEDIES.get(row["reason"], ""))
+
+
+def _lengths(split: Path | None) -> list[tuple[str, Any]]:
+    """A histogram of lengths for every field that is trained on."""
+    if split is None:
+        return []
+    counts: dict[str, Counter[int]] = {}
+    for part, field in (("corpus-train", "text"), ("tune-train", "prompt"), ("tune-train", "response"), ("preference-train", "chosen")):
+        for row in iterate(split, part):
+            if field in row:
+                bins = counts.setdefault(f"{part.removesuffix('-train')} {field}", Counter())
+                bins[max(place for place, edge in enumerate(EDGES) if len(row[field]) >= edge)] += 1
+    return [(name, plots.bars(list(_bars(bins)), f"lengths of {name} in characters")) for name, bins in counts.items()]
+
+
+def _bars(bins: Counter[int]) -> Iterator[plots.Dot]:
+    for place in range(min(bins), max(bins) + 1):
+        above = f"{EDGES[place]:,} –" if place + 1 == len(EDGES) else f"{EDGES[place]:,} – {EDGES[place + 1] - 1:,}"
+        yield plots.Dot(above, float(bins[place]), strong=True)
+
+
+def _samples(folders: dict[str, Path], sensitive: bool) -> list[tuple[str, list[Row]]]:
+    """Two rows of every role, as the model will see them."""
+    if sensitive or "split" not in folders:
+        return []
+    parts = [(part.removesuffix("-train"), list(islice(iterate(folders["split"], part), 2))) for part in _PARTS]
+    return [(role, [{key: row[key] for key in ("id", *CONTENT) if row.get(key)} for row in rows]) for role, rows in parts if rows]
+
+
+_PARTS = ("corpus-train", "tune-train", "preference-train", "eval")

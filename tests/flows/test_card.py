@@ -1,0 +1,68 @@
+"""The report card of the data: counts that balance, an example of each reason, nothing that runs, nothing sensitive."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+EVIL = '"<script>alert(1)</script>{{ 7*7 }}",'
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name in ("src", "onload", "onerror") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def dirty(toy: Path) -> Path:
+    with (toy / "data/colours.csv").open("a") as file:
+        file.write(f"{EVIL}\nWhat colour is stone number 1?,green\n")
+    return toy
+
+
+def card(cli: Run, workplace: Path) -> Page:
+    done = cli("check", "toy")
+    assert done.returncode == 0, done.stderr
+    assert "report card: " in done.stdout
+    return Page((workplace / "runs/reports/toy-data.html").read_text())
+
+
+def test_the_card_says_what_became_of_every_row_and_what_to_do(dirty: Path, cli: Run, workplace: Path) -> None:
+    page = card(cli, workplace)
+    assert "script" not in page.tags
+    assert "563 rows in = " in page.text
+    assert "does not balance" not in page.text
+    assert "<script>alert(1)</script>{{ 7*7 }}" in page.text, "shown as it is"
+    assert "data/colours.csv, row 203 : response 'green' is none of the choices" in page.text.replace("row 203:", "row 203 :")
+    assert "write the answer, or remove the row" in page.text
+    assert "What the model will see" in page.text
+    assert "1 of the expectations" not in page.text
+
+
+def test_the_content_of_rows_is_withheld_where_the_domain_says_so(dirty: Path, cli: Run, workplace: Path) -> None:
+    (dirty / "domain.yaml").write_text((dirty / "domain.yaml").read_text().replace("risk: low", "risk: low\nsensitive: [prompt, response]"))
+    page = card(cli, workplace)
+    assert "alert(1)" not in page.text
+    assert "stone number" not in page.text
+    assert "green" not in page.text
+    assert "data/colours.csv, row 203" in page.text
+
+
+def test_an_unmet_expectation_comes_first(dirty: Path, cli: Run, workplace: Path) -> None:
+    (dirty / "expectations.yaml").write_text("tune:\n  - expect_column_values_to_not_be_null: {column: response, severity: warning}\n")
+    page = card(cli, workplace)
+    assert "1 of the expectations on the data are not met" in page.text
+    assert page.text.index("Expectations that are not met") < page.text.index("What became of every row")
