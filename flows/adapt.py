@@ -9,6 +9,7 @@ from tasks.distill import DistillConfig, distill
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib.flow import Job, WithBase, flow
+from tasks.lib.lineage import declare
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.register import RegisterConfig, register
@@ -55,5 +56,6 @@ def adapt(job: Job[AdaptConfig]) -> Page:
 
     models = (start, pretrained, tuned, aligned, student, small)
     scores = tuple(evaluate(cfg.evaluate, job.domain.suite, data, model) for model in models)
-    version = register(cfg.register, job.domain.duties, small, scores, data)
-    return report(cfg.report, job.domain.duties, models, scores, version)
+    declared = declare(job.domain.duties, job.sources)
+    version = register(cfg.register, declared, checked, small, scores, data)
+    return report(cfg.report, job.domain.duties, checked, models, scores, version)

@@ -165,16 +165,16 @@ def evaluate(asked: Order, model: str | None) -> None:
     """Score a model and print its scores."""
     from flows import screen
     from flows.evaluate import evaluate as page
+    from tasks.lib.score import TaskScore
 
     if model is not None:
         folder = store.root() / model if store.find(model) else Path(model)
-        setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}}}"
+        setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}, quantised: true}}"
         asked = Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
     made = _run(page, asked)
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
-        found = task["not_run"] or f"{task['metric']} {task['value']:.3f}  [{task['low']:.3f}, {task['high']:.3f}]  n={task['n']}"
-        screen.console.print(f"{task['task']:<32} {found}")
+        screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
 
 
 def show(asked: Order, stage: str | None) -> None:

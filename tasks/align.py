@@ -20,24 +20,25 @@ class AlignConfig(TrainingConfig):
     loss: Literal["sigmoid", "ipo", "hinge", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
 
 
-@stage(version="1", needs=("models", "training"))
+@stage(version="2", needs=("models", "training"))
 def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
     from datasets import Dataset
 
-    from tasks.lib import models, tracking
+    from tasks.lib import models
     from tasks.lib.packing import Encoder
     from tasks.lib.training import fit_preferences
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     encoder = Encoder(tokenizer, cfg.length)
     pairs = [pair for row in iterate(data.path, "preference-train") if (pair := _pair(encoder, row)) is not None]
-    facts = {"pairs": len(pairs), "pairs_too_long": encoder.tally.rows_too_long, "steps": cfg.steps(len(pairs))}
-    curve = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
-    tracking.measure(curve=curve)
+    tally = encoder.tally
+    seen = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
     tokenizer.padding_side = "right"
     models.save(network, tokenizer, out)
-    return model.model_copy(update={"data": facts})
+    counted = {"pairs_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
+    facts = {"pairs": len(pairs), **counted, **seen}
+    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts})
 
 
 def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:
@@ -45,7 +46,7 @@ def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:
     from tasks.lib.packing import chat_ids
 
     chosen = encoder.messages(row, row["chosen"])
-    rejected = encoder.messages(row, row["rejected"])
+    rejected = [*chosen[:-1], {"role": "assistant", "content": encoder.harmless(row["rejected"])}]
     longest = max(len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected))
     if longest > encoder.length:
         encoder.tally.rows_too_long += 1

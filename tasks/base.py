@@ -30,6 +30,9 @@ class Folder(StageConfig):
 
     kind: Literal["folder"]
     path: Path = Field(json_schema_extra=RUNTIME)
+    quantised: bool = Field(
+        default=False, json_schema_extra=RUNTIME, description="also take a quantised model of our own store: to score, not to train"
+    )
 
 
 class Hub(StageConfig):
@@ -46,7 +49,7 @@ class BaseConfig(StageConfig):
     source: Annotated[Scratch | Folder | Hub, Field(discriminator="kind")] = Scratch()
 
 
-@stage(version="1", needs=("models", "training"), retries=1)
+@stage(version="2", needs=("models", "training"), retries=1)
 def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     """Provide the base model as safetensors, with its tokenizer."""
     from tasks.lib import models
@@ -59,8 +62,7 @@ def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     model, tokenizer = models.load(out, dtype="auto"), models.load_tokenizer(out)
     if not isinstance(cfg.source, Scratch):
         tokenizer.save_pretrained(out)
-    weights = sum(path.stat().st_size for path in out.glob("*.safetensors"))
-    return Model(parameters=models.parameters(model), vocabulary=len(tokenizer), bytes=weights)
+    return Model(parameters=models.parameters(model), vocabulary=len(tokenizer), bytes=models.weight_bytes(out))
 
 
 def _from_scratch(out: Path, cfg: Scratch) -> None:
@@ -77,6 +79,6 @@ def _from_scratch(out: Path, cfg: Scratch) -> None:
     blocks = encoder.pack((piece for text in texts for piece in encoder.document(text)), cfg.training.seed)
     set_seed(cfg.training.seed)
     model = models.new_decoder(tokenizer, cfg.hidden, cfg.layers, cfg.heads, cfg.positions)
-    curve = fit(model, tokenizer, blocks, cfg.training, "base")
-    tracking.measure(curve=curve, **encoder.tally.facts())
+    seen = fit(model, tokenizer, blocks, cfg.training, "base")
+    tracking.measure(**encoder.tally.facts(), **seen)
     models.save(model, tokenizer, out)

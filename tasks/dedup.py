@@ -21,7 +21,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="2")
+@stage(version="3")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -57,15 +57,15 @@ def _contradictions(folder: Path, role: str) -> dict[str, str]:
     """Row ids of one role that contradict another row: same question, another label or rating or winner."""
     answers: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in iterate(folder, role):
+        asked = (row["dataset"], row.get("system", ""), row.get("prompt", ""))
         if "rating" in row:
-            question = ("rating", row["dataset"], row["prompt"], row["answer"])
-            answers[question][str(row["rating"])].append(row["id"])
+            answers["rating", *asked, row["answer"]][str(row["rating"])].append(row["id"])
         elif "winner" in row:
             first, second = sorted((row["a"], row["b"]))
             better = row[row["winner"]]
-            answers["choice", row["dataset"], row["prompt"], first, second][better].append(row["id"])
+            answers["choice", *asked, first, second][better].append(row["id"])
         elif row.get("choices"):
-            answers["label", row["dataset"], row.get("system", ""), row["prompt"]][row["response"]].append(row["id"])
+            answers["label", *asked][row["response"]].append(row["id"])
     found = {}
     for (kind, *_), by_answer in answers.items():
         if len(by_answer) > 1:

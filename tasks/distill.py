@@ -25,7 +25,7 @@ class DistillConfig(TrainingConfig):
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="1", needs=("models", "training"))
+@stage(version="2", needs=("models", "training"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Student:
     """Train a student of fewer layers on labels and on its teacher's distribution.
 
@@ -45,20 +45,20 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
     place = models.device(cfg.device)
     master.to(place).eval()
     student = models.fewer_layers(master, cfg.layers)
-    curve = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
+    seen = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
     measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, tokenizer, data, cfg).items()}
     measured |= {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
     if cfg.control:
         alone = models.fewer_layers(master, cfg.layers)
         fit(alone, tokenizer, blocks, cfg, "distill (control)", teacher=master, weight=0.0, temperature=1.0)
         measured |= {f"control_{k}": v for k, v in _validate(alone, tokenizer, data, cfg).items()}
-    tracking.measure(curve=curve, **measured)
+    tracking.measure(**measured)
     models.save(student, tokenizer, out)
     return Student(
         parameters=models.parameters(student),
         vocabulary=teacher.vocabulary,
-        bytes=sum(path.stat().st_size for path in out.glob("*.safetensors")),
-        data={**encoder.tally.facts(), "steps": cfg.steps(len(blocks))},
+        bytes=models.weight_bytes(out),
+        data={**encoder.tally.facts(), **seen},
         layers=cfg.layers,
         teacher_layers=depth,
     )

@@ -40,7 +40,7 @@ class Scores(Artifact):
     parameters: int
 
 
-@stage(version="1", label="model", needs=("models", "scoring", "quantization"))
+@stage(version="2", label="model", needs=("models", "scoring", "quantization"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
     """Score a model on the domain's tasks and on held-out domain and general text."""
     import torch
@@ -61,7 +61,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
     answers = [
-        {"prompt": r["prompt"], "wanted": r["response"], "answer": scoring.answer(network, tokenizer, r["prompt"], 40)} for r in prompts
+        {"prompt": row["prompt"], "wanted": row["response"], "answer": scoring.answer(network, tokenizer, row, 40)} for row in prompts
     ]
     sample = prompts[0]["prompt"] if prompts else "The"
     tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))

@@ -19,10 +19,10 @@ class PretrainConfig(TrainingConfig):
     replay: float = Field(default=0.15, ge=0, lt=1, description="share of general text among the documents' characters")
 
 
-@stage(version="1", needs=("models", "training"))
+@stage(version="2", needs=("models", "training"))
 def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split) -> Model:
     """Continue pretraining the model on domain documents and a replayed share of general ones."""
-    from tasks.lib import models, tracking
+    from tasks.lib import models
     from tasks.lib.packing import Encoder
     from tasks.lib.training import fit
 
@@ -30,10 +30,10 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split) -> Model
     encoder = Encoder(tokenizer, cfg.length)
     texts, drawn = mixture(data, cfg.replay, cfg.seed)
     blocks = encoder.pack((piece for text in texts for piece in encoder.document(text)), cfg.seed)
-    tracking.measure(curve=fit(network, tokenizer, blocks, cfg, "pretrain"))
+    seen = fit(network, tokenizer, blocks, cfg, "pretrain")
     models.save(network, tokenizer, out)
-    facts = {**encoder.tally.facts(), **drawn, "steps": cfg.steps(len(blocks))}
-    return model.model_copy(update={"data": facts})
+    facts = {**encoder.tally.facts(), **drawn, **seen}
+    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts})
 
 
 def mixture(data: Split, replay: float, seed: int) -> tuple[list[str], dict[str, int]]:

@@ -23,5 +23,5 @@ def quantize(out: Path, cfg: QuantizeConfig, model: Model) -> Quantized:
     made = quantization.quantize(model.path, cfg.scheme)
     models.save(made, tokenizer, out)
     quantization.require_quantised(out)
-    weights = sum(path.stat().st_size for path in out.glob("*.safetensors"))
-    return Quantized(parameters=model.parameters, vocabulary=model.vocabulary, bytes=weights, scheme=cfg.scheme)
+    size = models.weight_bytes(out)
+    return Quantized(parameters=model.parameters, vocabulary=model.vocabulary, bytes=size, scheme=cfg.scheme)

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from pydantic import Field
+
+from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import lineage
+from tasks.lib import lineage, tracking
 from tasks.lib.config import StageConfig
-from tasks.lib.domain import Duties
+from tasks.lib.lineage import LINEAGE, Declaration
 from tasks.lib.local_registry import missing_version
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
@@ -17,7 +20,7 @@ from tasks.split import Split
 class RegisterConfig(StageConfig):
     """How the version is called."""
 
-    name: str | None = None  # the domain's name when not set
+    name: str | None = Field(default=None, pattern=r"^[\w][\w .()+-]{0,200}$")  # the domain's name when not set
 
 
 class Version(Artifact):
@@ -33,16 +36,22 @@ class Version(Artifact):
         return missing_version(self.name, self.version)
 
 
-@stage(version="1", needs=("registry",), retries=2)
-def register(out: Path, cfg: RegisterConfig, duties: Duties, model: Model, scores: tuple[Scores, ...], data: Split) -> Version:
-    """Create the model version with its `lineage.json`; a version that already exists is found again."""
+@stage(version="2", needs=("registry",), retries=2)
+def register(
+    out: Path, cfg: RegisterConfig, declared: Declaration, checked: Checked, model: Model, scores: tuple[Scores, ...], data: Split
+) -> Version:
+    """Create the model version with its `lineage.json`; a version that already exists is found again, with its own."""
     from tasks.lib import digests, registry
 
-    record = lineage.build(duties, model, scores, data)
-    text = json.dumps(record, indent=1, sort_keys=True)
-    (out / "lineage.json").write_text(text)
-    digest = digests.of_text(text)
-    key = digests.of_value([model.digest, [s.digest for s in scores], data.digest, duties.identity()])
-    name = cfg.name or duties.domain
-    found = registry.register(name, model.path, out, {"slmforge.register": key, "slmforge.lineage_sha256": digest})
-    return Version(name=name, version=found.version, run=found.run, lineage_sha256=digest)
+    text = json.dumps(lineage.build(declared, checked, model, scores, data), indent=1, sort_keys=True)
+    (out / LINEAGE).write_text(text, encoding="utf-8")
+    given = [model.digest, [score.digest for score in scores], data.digest, checked.digest, declared.identity()]
+    key, digest = digests.of_value(given), digests.of_text(text)
+    name = cfg.name or declared.duties.domain
+    found = registry.register(name, model.path, out, {registry.KEY: key, registry.TAG: digest})
+    if found.lineage_sha256 != digest:
+        # registered before, from the same content, with a record of that time: that one is the version's evidence
+        (out / LINEAGE).rename(out / "lineage-of-this-run.json")
+        registry.fetch(found, name, out / LINEAGE)
+        tracking.measure(found_again=f"version {found.version} of {name} was registered before; lineage.json is its own")
+    return Version(name=name, version=found.version, run=found.run, lineage_sha256=found.lineage_sha256)

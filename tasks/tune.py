@@ -44,28 +44,31 @@ class TuneConfig(TrainingConfig):
     )
 
 
-@stage(version="1", needs=("models", "training"))
+@stage(version="2", needs=("models", "training"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
-    from tasks.lib import models, tracking
+    from transformers import set_seed
+
+    from tasks.lib import models
     from tasks.lib.packing import Encoder
     from tasks.lib.training import fit
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     if isinstance(cfg.method, Lora):
         m = cfg.method
+        set_seed(cfg.seed)
         network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
     encoder = Encoder(tokenizer, cfg.length)
     exchanges = [piece for row in iterate(data.path, "tune-train") for piece in encoder.exchange(row)]
     replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges))
     blocks = encoder.pack([*exchanges, *replayed], cfg.seed)
-    tracking.measure(curve=fit(network, tokenizer, blocks, cfg, "tune"))
+    seen = fit(network, tokenizer, blocks, cfg, "tune")
     if isinstance(cfg.method, Lora):
         network.save_pretrained(out / "adapter")
     models.save(models.merged(network), tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
-    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, "steps": cfg.steps(len(blocks))}
-    return model.model_copy(update={"data": facts})
+    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **seen}
+    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts})
 
 
 def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int) -> list[dict[str, Any]]:
@@ -76,9 +79,10 @@ def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int) -> list[dic
     drawn: list[dict[str, Any]] = []
     size = 0
     for text in texts:
+        if size >= wanted:
+            break  # before the encoder counts a row of which nothing is drawn
         for piece in encoder.document(text):
-            if size >= wanted:
-                return drawn
-            drawn.append(piece)
-            size += len(piece["input_ids"])
+            if size < wanted:
+                drawn.append(piece)
+                size += len(piece["input_ids"])
     return drawn

@@ -22,6 +22,7 @@ class BaseSource(Declared):
     content: dict[str, str]
     folder: Path | None = Field(default=None, json_schema_extra=RUNTIME)
     hub: tuple[str, str] | None = Field(default=None, json_schema_extra=RUNTIME)
+    quantised: bool = Field(default=False, json_schema_extra=RUNTIME)
 
     def files(self) -> list[Path]:
         """The files to take in, after quarantine; from a hub they are fetched at the pinned revision.
@@ -36,7 +37,7 @@ class BaseSource(Declared):
             folder = _fetch(*self.hub)
         if folder is None:
             raise DataError("a base model's files", "a base made from scratch has none", "use kind: folder or hub")
-        return admit(folder)
+        return admit(folder, quantised=self.quantised)
 
 
 def documents() -> list[str]:
@@ -60,9 +61,9 @@ def resolve(source: Any) -> BaseSource:
     if not source.path.is_dir():
         raise ConfigError(f"base model folder {source.path}", "no such folder", "correct base.source.path")
     remembered = digests.Remembered()
-    content = {path.name: remembered.of(path) for path in admit(source.path)}
+    content = {path.name: remembered.of(path) for path in admit(source.path, quantised=source.quantised)}
     remembered.save()
-    return BaseSource(content=content, folder=source.path.absolute())
+    return BaseSource(content=content, folder=source.path.absolute(), quantised=source.quantised)
 
 
 def _fetch(model: str, revision: str) -> Path:

@@ -3,25 +3,30 @@
 import fcntl
 import json
 import os
-import threading
-import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks.lib import places, tracking
+from tasks.lib import courier, places, servers, spool, tracking
 
 # how a store that cannot be reached, or is busy, shows itself
 AWAY = (MlflowException, SQLAlchemyError, OSError)
-BATCH = 500  # events per call; MLflow takes up to 1,000 metrics and 100 parameters
-PARAM_BATCH = 100
+# a request that was understood and will be refused again, however often it is made
+REFUSED = (
+    "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "INVALID_STATE_TRANSITION",
+    "MALFORMED_REQUEST",
+)  # fmt: skip
+BATCH = 500  # events that are read, and noted as done, together
+
+
+class HeldUpError(Exception):
+    """A run cannot be delivered now for a reason of its own; MLflow is there."""
 
 
 def store_folder() -> Path:
@@ -75,194 +80,217 @@ def _create_store(file: Path) -> None:
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
-    """The experiment of a domain, created when it is new."""
+    """The experiment of a domain, created when it is new.
+
+    Raises:
+        HeldUpError: if it was deleted in MLflow.
+    """
     found = mlflow.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    try:
-        return str(mlflow.create_experiment(name, artifact_location=artifact_location(name)))
-    except MlflowException:
-        found = mlflow.get_experiment_by_name(name)  # another client was faster
-        if found is None:
-            raise
-        return str(found.experiment_id)
+    if found is None:
+        try:
+            return str(mlflow.create_experiment(name, artifact_location=artifact_location(name)))
+        except MlflowException:
+            found = mlflow.get_experiment_by_name(name)  # another client was faster
+            if found is None:
+                raise
+    _require_active(found)
+    return str(found.experiment_id)
+
+
+def _require_active(experiment: Experiment) -> None:
+    """A deleted experiment takes no runs; whether it comes back or goes for good is for a person to say."""
+    if experiment.lifecycle_stage != "active":
+        raise HeldUpError(
+            f"the experiment {experiment.name!r} is deleted in MLflow; restore it "
+            f"(mlflow experiments restore -x {experiment.experiment_id}) or remove it for good (mlflow gc)"
+        )
 
 
 def deliver(*, wait: bool = True) -> int:
     """Bring every spooled event to MLflow; returns how many events are left.
 
+    A run that cannot be delivered while MLflow answers waits with a note (`spool.waits`) and holds up no other.
+
     Raises:
         MlflowException, OSError: when the store cannot be reached; nothing is lost, call again.
     """
     with store_lock(wait=wait) as held:
-        files = sorted(tracking.spool().glob("*.jsonl")) if held else []
+        files = spool.files() if held else []
         if not files:
-            return pending()
+            return spool.pending()
         mlflow = client()
-        for file in files:
-            _Delivery(mlflow, file).run()
-    return pending()
+        for path in files:
+            file = spool.SpoolFile(path)
+            try:
+                _Delivery(mlflow, file).run()
+            except HeldUpError as reason:
+                file.hold_up(str(reason))
+            except AWAY as error:
+                if not _answers(mlflow):
+                    raise
+                file.hold_up(first_line(error))
+    return spool.pending()
 
 
-def pending() -> int:
-    """Events in the spool that MLflow has not seen."""
-    total = 0
-    for file in tracking.spool().glob("*.jsonl"):
-        total += len(file.read_bytes()[_state(file)["offset"] :].splitlines())
-    return total
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _state(file: Path) -> dict[str, Any]:
-    state = file.with_suffix(".state")
-    return json.loads(state.read_text()) if state.is_file() else {"run_id": None, "offset": 0}
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow understood the request and will never take it; everything else may pass."""
+    if isinstance(error, MlflowException):
+        return error.error_code in REFUSED
+    answer = getattr(error, "response", None)  # what requests says of an artifact server's answer
+    return getattr(answer, "status_code", None) in (400, 413)
+
+
+def _answers(mlflow: MlflowClient) -> bool:
+    """Whether the store is there, asked after an error."""
+    uri = tracking_uri()
+    if urllib.parse.urlparse(uri).scheme in ("http", "https") and not servers.reached(f"{uri.rstrip('/')}/health"):
+        return False  # asked first, because the client tries again and again
+    try:
+        mlflow.search_experiments(max_results=1)
+    except AWAY:
+        return False
+    return True
 
 
 class _Delivery:
     """Replays one spool file from where the last delivery stopped."""
 
-    def __init__(self, mlflow: MlflowClient, file: Path) -> None:
-        self._mlflow, self._file = mlflow, file
-        self._state = _state(file)
+    def __init__(self, mlflow: MlflowClient, file: spool.SpoolFile) -> None:
+        self._mlflow, self._file, self._state = mlflow, file, file.state
 
     def run(self) -> None:
-        alive = tracking.is_alive(self._file)
-        ended = False
-        while events := self._next():
-            for group in _grouped([event for event, _ in events]):
-                ended = self._replay(group) or ended
-            self._state["offset"] = events[-1][1]
-            self._save()
-        if not alive and self._state["run_id"] is None:
-            ended = True  # killed before its first line was whole: there is nothing to tell
-        elif not alive and not ended:
+        alive = tracking.is_alive(self._file.path)
+        while events := self._file.next(BATCH):
+            for group in spool.grouped(events):
+                self._send(group)
+        if not alive and not self._state.ended and self._state.run_id is not None and not self._state.gone:
             # the owner is gone without a word: killed
-            self._mlflow.set_tag(self._state["run_id"], "slmforge.end", "killed: the process that ran it is gone")
-            self._mlflow.set_terminated(self._state["run_id"], "KILLED")
-            ended = True
-        if ended:
-            done = self._file.parent / "done"
-            done.mkdir(exist_ok=True)
-            key = self._file.stem.split("-")[-1]
-            (done / f"{key}.json").write_text(json.dumps({"run_id": self._state["run_id"]}))
-            self._file.unlink()
-            self._file.with_suffix(".state").unlink(missing_ok=True)
+            self._say("slmforge.end", "killed: the process that ran it is gone")
+            self._send([({"event": "end", "status": "KILLED", "time": None}, self._state.offset)])
+        if self._state.ended or not alive:
+            if self._state.refused and not self._state.gone:
+                self._say("slmforge.refused_events", f"{self._state.refused}, kept in {spool.refusals() / self._file.path.name}")
+            self._file.close()
 
-    def _next(self) -> list[tuple[dict[str, Any], int]]:
-        """Up to BATCH whole lines and the offset behind each; a line torn by a kill ends the reading."""
-        events: list[tuple[dict[str, Any], int]] = []
-        offset = self._state["offset"]
-        with self._file.open("rb") as lines:
-            lines.seek(offset)
-            for line in lines:
-                if not line.endswith(b"\n") or len(events) == BATCH:
-                    break
-                offset += len(line)
-                events.append((json.loads(line), offset))
-        return events
+    def _say(self, tag: str, value: str) -> None:
+        self._send([({"event": "tags", "values": {tag: value}}, self._state.offset)])
 
-    def _save(self) -> None:
-        place = self._file.with_suffix(".state")
-        temporary = place.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._state))
-        temporary.replace(place)
+    def _send(self, group: list[tuple[spool.Event, int]]) -> None:
+        """Send events of one kind, set aside those that MLflow refuses, and note that they are done."""
+        events = [event for event, _ in group]
+        if self._state.run_id is None and events[0]["event"] != "start":
+            self._state.gone = self._state.gone or "its first line cannot be read"
+        reason = None if self._state.gone else self._refusal(events)
+        if reason and self._is_gone():
+            self._state.gone = "the run was deleted in MLflow"
+        elif reason and len(group) > 1:
+            for one in group:  # which of them is it?
+                self._send([one])
+            return
+        elif reason:
+            self._file.refuse(self._refused(events[0], reason))
+        if self._state.gone:
+            self._file.refuse([(event, self._state.gone) for event in events])
+        self._state.ended = self._state.ended or events[-1]["event"] == "end"
+        self._file.advance(group[-1][1])
 
-    def _replay(self, group: list[dict[str, Any]]) -> bool:
-        """Send events of one kind; True when the run has ended."""
-        first, run = group[0], self._state["run_id"]
+    def _refusal(self, events: list[spool.Event]) -> str | None:
+        """Send; why MLflow refuses these events for good, or None."""
+        try:
+            self._replay(events)
+        except AWAY as error:
+            if not is_refusal(error) or events[0]["event"] == "start":
+                raise  # a run that cannot be begun waits as a whole
+            return first_line(error)
+        return None
+
+    def _refused(self, event: spool.Event, reason: str) -> list[tuple[spool.Event, str]]:
+        """What is refused of an event: some of its values, when they can be sent one by one."""
+        parts = [{**event, "values": {key: value}} for key, value in event.get("values", {}).items()]
+        if len(parts) < 2:
+            return [(event, reason)]
+        return [(part, why) for part in parts if (why := self._refusal([part]))]
+
+    def _is_gone(self) -> bool:
+        """Whether the run was deleted; with its whole experiment it can come back, and waits."""
+        try:
+            run = self._mlflow.get_run(self._state.run_id).info
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return True
+        if run.lifecycle_stage == "active":
+            return False
+        _require_active(self._mlflow.get_experiment(run.experiment_id))
+        return True
+
+    def _replay(self, events: list[spool.Event]) -> None:
+        first, run = events[0], self._state.run_id
         match first["event"]:
             case "start":
                 self._start(first)
             case "params":
-                items = [Param(k, v) for event in group for k, v in event["values"].items()]
-                for start in range(0, len(items), PARAM_BATCH):
-                    self._mlflow.log_batch(run, params=items[start : start + PARAM_BATCH])
+                self._mlflow.log_batch(run, params=[Param(k, spool.text(v)) for event in events for k, v in event["values"].items()])
             case "metrics":
-                self._mlflow.log_batch(run, metrics=_metrics(group))
+                self._mlflow.log_batch(run, metrics=_metrics(events))
             case "tags":
-                self._mlflow.log_batch(run, tags=[RunTag(k, v) for event in group for k, v in event["values"].items()])
+                self._mlflow.log_batch(run, tags=[RunTag(k, spool.text(v)) for event in events for k, v in event["values"].items()])
             case "dataset":
-                self._mlflow.log_inputs(run, [_dataset(event) for event in group])
+                self._mlflow.log_inputs(run, [_dataset(event) for event in events])
             case "file":
-                for event in group:
+                for event in events:
                     self._send_file(run, event)
             case "end":
                 self._mlflow.set_terminated(run, first["status"], end_time=first["time"])
-                return True
-        return False
+            case _:
+                self._file.refuse([(event, "it cannot be read") for event in events])
 
-    def _send_file(self, run: str, event: dict[str, Any]) -> None:
-        """Send a file; one that was deleted before it could be sent is named on the run, and the rest goes on."""
-        if Path(event["path"]).is_file():
+    def _send_file(self, run: str | None, event: spool.Event) -> None:
+        """Send a file; one that cannot be read any more is named on the run, and the rest goes on."""
+        if os.access(event["path"], os.R_OK):
             self._mlflow.log_artifact(run, event["path"], event["folder"] or None)
         else:
             self._mlflow.set_tag(run, f"slmforge.lost_file.{Path(event['path']).name}", event["path"][:5000])
 
-    def _start(self, event: dict[str, Any]) -> None:
+    def _start(self, event: spool.Event) -> None:
         experiment = experiment_id(self._mlflow, event["experiment"])
-        key = event["tags"]["slmforge.key"]
         # a delivery that died after creating the run and before noting it must not create a second one
-        found = self._mlflow.search_runs([experiment], f"tags.`slmforge.key` = '{key}'", ViewType.ALL, 1)
+        found = self._mlflow.search_runs([experiment], f"tags.`slmforge.key` = '{self._file.key}'", ViewType.ALL, 1)
         if found:
-            self._state["run_id"] = found[0].info.run_id
+            self._state.run_id = found[0].info.run_id
             return
-        tags = dict(event["tags"])
-        if event["parent"] and (parent := tracking.run_id(event["parent"])):
-            tags["mlflow.parentRunId"] = parent
-        run = self._mlflow.create_run(experiment, start_time=event["time"], tags=tags, run_name=event["name"])
-        self._state["run_id"] = run.info.run_id
-        self._save()
+        tags = {key: spool.text(value) for key, value in event["tags"].items()}
+        if event["parent"]:
+            parent = tracking.run_id(event["parent"])
+            if parent is None and tracking.is_spooled(event["parent"]):
+                raise HeldUpError("the run that it belongs to waits")
+            tags |= {"mlflow.parentRunId": parent} if parent else {}
+        run = self._mlflow.create_run(experiment, start_time=event["time"], tags=tags, run_name=spool.text(event["name"]))
+        self._state.run_id = run.info.run_id
+        self._file.save()
 
 
-def _grouped(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: list[list[dict[str, Any]]] = []
-    for event in events:
-        if groups and groups[-1][0]["event"] == event["event"]:
-            groups[-1].append(event)
-        else:
-            groups.append([event])
-    return groups
+def _metrics(events: list[spool.Event]) -> list[Metric]:
+    return [Metric(k, float(v), event["time"], event["step"]) for event in events for k, v in event["values"].items()]
 
 
-def _metrics(group: list[dict[str, Any]]) -> list[Metric]:
-    return [Metric(k, float(v), event["time"], event["step"]) for event in group for k, v in event["values"].items()]
-
-
-def _dataset(event: dict[str, Any]) -> DatasetInput:
+def _dataset(event: spool.Event) -> DatasetInput:
     dataset = Dataset(name=event["name"], digest=event["digest"], source_type="slmforge", source=json.dumps(event["source"]))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", event["context"])])
 
 
-class Courier:
+class Courier(courier.Rounds):
     """Delivers in the background while a flow runs, so that curves can be watched."""
 
-    def __init__(self, interval: float = 2.0) -> None:
-        self._stop = threading.Event()
-        self._interval = interval
-        self.fault: str | None = None
-        self._thread = threading.Thread(target=self._loop, name="tracking-courier", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def _loop(self) -> None:
-        while not self._stop.wait(self._interval):
-            self._once()
-
-    def _once(self) -> None:
+    def deliver(self) -> str | None:
+        """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
         try:
             deliver(wait=False)
-            self.fault = None
         except AWAY as error:
-            self.fault = str(error).splitlines()[0]  # the store is away: everything stays in the spool
-
-    def finish(self, seconds: float = 20.0) -> int:
-        """Stop, try once more for at most `seconds`, and return how many events are left."""
-        self._stop.set()
-        deadline = time.monotonic() + seconds
-        self._thread.join(seconds)
-        if not self._thread.is_alive():
-            last = threading.Thread(target=self._once, daemon=True)
-            last.start()
-            last.join(max(1.0, deadline - time.monotonic()))
-        return pending()
+            return f"MLflow is away ({first_line(error)})"
+        return spool.waits()

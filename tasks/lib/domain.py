@@ -11,7 +11,7 @@ import pydantic
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from tasks.lib import places
+from tasks.lib import places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.errors import ConfigError, DataError
@@ -276,8 +276,5 @@ def load(name: str) -> Domain:
             found = "`sensitive:`" if isinstance(written, dict) else "no mapping at the top"
             raise ConfigError(f"expectations {file} by role", found, "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml")
         expectations = build(Expectations, {**written, "sensitive": card.sensitive}, f"expectations {file}")
-    tasks = {path.stem: read_yaml(path) for path in sorted((folder / "eval").glob("*.yaml"))}
-    for stem, task in tasks.items():
-        if not isinstance(task, dict) or "task" not in task:
-            raise ConfigError(f"evaluation task {folder / 'eval' / stem}.yaml", "no `task:` name", "name the task")
+    tasks = suite.read(folder, card.datasets)
     return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))

@@ -128,6 +128,7 @@ class Direct:
     def _open(self, call: Call, identifier: str) -> tracking.RunWriter | None:
         if self.session.writer is None:
             return None
+        self.session.writer.begin()
         tags = {**self.session.tags, "slmforge.stage": call.stage.name, "slmforge.artifact": identifier}
         writer = tracking.RunWriter(self.session.domain, call.name, self.session.writer.key, tags)
         writer.params(call.config())
@@ -165,12 +166,12 @@ def _record(call: Call, identifier: str, made: Artifact, folder: Path, measured:
 
 
 def _describe(value: Any) -> Any:
-    """An input as the record keeps it: artifacts by id and digest, declared values by their content."""
+    """An input as the record keeps it: artifacts by id and digest, declared values in full, with addresses and places."""
     if isinstance(value, (tuple, list)):
         return [_describe(item) for item in value]
     if isinstance(value, Artifact):
         return {"id": value.id, "digest": value.digest}
-    return None if value is None else value.identity()
+    return None if value is None else value.model_dump(mode="json")
 
 
 def _track(writer: tracking.RunWriter, record: Record) -> None:

@@ -3,11 +3,31 @@
 from typing import Any
 
 from tasks.lib import places, store
+from tasks.lib.config import Declared
 from tasks.lib.domain import Duties
 from tasks.lib.errors import DataError
+from tasks.lib.sources import Sources
 from tasks.lib.store import Artifact, Record
 
-SCHEMA = "slmforge.lineage/1"
+SCHEMA = "slmforge.lineage/2"
+LINEAGE = "lineage.json"
+
+
+class Declaration(Declared):
+    """What a domain says of a version now: its duties, and every source as it is written, addresses included.
+
+    An address changes no data, so it is in no identity before this one; here it is what is recorded.
+    """
+
+    duties: Duties
+    edition: str
+    sources: list[dict[str, Any]]
+
+
+def declare(duties: Duties, sources: Sources) -> Declaration:
+    """The declaration of a domain with resolved sources; where their files lie on this machine is no part of it."""
+    written = [resolved.model_dump(mode="json", exclude={"file"}) for resolved in sources.datasets]
+    return Declaration(duties=duties, edition=sources.edition, sources=written)
 
 
 def ancestor(artifact: Artifact, stage: str) -> Record:
@@ -24,21 +44,26 @@ def ancestor(artifact: Artifact, stage: str) -> Record:
     raise DataError(f"the {stage} artifact behind {artifact.id}", "it is not in its records", "run the same command again")
 
 
-def build(duties: Duties, model: Artifact, scores: tuple[Any, ...], data: Any) -> dict[str, Any]:
-    """The whole record, from artifact records alone.
+def build(declared: Declaration, checked: Any, model: Artifact, scores: tuple[Any, ...], data: Any) -> dict[str, Any]:
+    """The whole record: what is declared and judged now, and the artifact records of everything else.
+
+    The declaration and the verdicts are given, not looked up behind the data: data that come out the same keep
+    their records, which name the sources and the check of the first time.
 
     Raises:
         DataError: if an artifact on the way is gone, so that a version without its lineage cannot be.
     """
     stages: dict[str, Any] = {}
-    for artifact in (model, data, *scores):
+    for artifact in (checked, model, data, *scores):
         _walk(artifact.id, stages)
     return {
         "schema": SCHEMA,
-        "duties": duties.identity(),
+        "duties": declared.duties.identity(),
+        "edition": declared.edition,
         "model": {"artifact": model.id, "digest": model.digest},
-        "sources": _sources(stages, data),
-        "checks": ancestor(data, "check").facts["verdicts"],
+        "sources": _sources(declared, data),
+        "check": {"artifact": checked.id, "digest": checked.digest},
+        "checks": [verdict.model_dump(mode="json") for verdict in checked.verdicts],
         "scores": [score.model_dump(mode="json", exclude={"answers"}) for score in scores],
         "stages": stages,
         "diffs": _diffs(stages),
@@ -60,33 +85,35 @@ def _walk(identifier: str, stages: dict[str, Any]) -> None:
     stages[identifier] = record.model_dump(mode="json", exclude={"identity"})
 
 
-def _sources(stages: dict[str, Any], data: Any) -> list[dict[str, Any]]:
+def _sources(declared: Declaration, data: Any) -> list[dict[str, Any]]:
     """Every source file: where from, under which licence, its digest, and what became of its rows."""
-    declared = {
-        resolved["dataset"]["name"]: resolved
-        for record in stages.values()
-        for resolved in (record["inputs"].get("sources") or {}).get("datasets", [])
-    }
-    return [
-        {**line.identity(), "source": declared[line.dataset]["dataset"]["source"], "bytes": declared[line.dataset]["bytes"]}
-        for line in data.ledger
-    ]
+    written = {source["dataset"]["name"]: source for source in declared.sources}
+    return [{**written[line.dataset]["dataset"], **line.identity(), "bytes": written[line.dataset]["bytes"]} for line in data.ledger]
 
 
 def _diffs(stages: dict[str, Any]) -> dict[str, str]:
     """What differed from the recorded commits when the stages ran, by digest."""
     digests = {str(v) for r in stages.values() for k, v in r["made"].items() if k.endswith("_dirty_sha256") and v}
     files = {digest: places.runs() / "diffs" / f"{digest}.diff" for digest in sorted(digests)}
-    return {digest: file.read_text(encoding="utf-8") for digest, file in files.items() if file.is_file()}
+    # as bytes, so that the text has the digest that it is kept under
+    return {digest: file.read_bytes().decode("utf-8", "backslashreplace") for digest, file in files.items() if file.is_file()}
 
 
 def _unknown(stages: dict[str, Any]) -> list[dict[str, str]]:
     """What this record cannot say, and why."""
     gaps = []
-    if any(not record["made"].get("commit") for record in stages.values()):
-        gaps.append({"fact": "git commit", "reason": "some stages ran outside a git checkout"})
+    unsaid = {
+        record["made"].get("commit_unknown", "some stages ran outside a flow") for record in stages.values() if _unsaid(record["made"])
+    }
+    if unsaid:
+        gaps.append({"fact": "git commit", "reason": "; ".join(sorted(unsaid))})
     gaps.append({"fact": "approval", "reason": "approval is not recorded by this pipeline"})
     gaps.append({"fact": "energy", "reason": "not measured"})
     gaps.append({"fact": "de-identification", "reason": "no stage looks for personal data"})
     gaps.append({"fact": "signature", "reason": "files are named by sha256, nothing is signed"})
     return gaps
+
+
+def _unsaid(made: dict[str, Any]) -> bool:
+    """Whether the code that ran is not known to the last byte."""
+    return not made.get("commit") or "commit_unknown" in made

@@ -142,8 +142,17 @@ def _sort_metadata(file: Path) -> None:
         stream.write(sorted_header.ljust(size))
 
 
+def weight_bytes(folder: Path) -> int:
+    """Bytes of a model folder's weights, as they lie there: not those of an adapter below it."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
 def with_lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str]) -> PeftModel:
-    """Low-rank adapters (Hu et al., 2021) on a frozen model."""
+    """Low-rank adapters (Hu et al., 2021) on a frozen model, drawn from torch's seed.
+
+    The model forgets its folder: PEFT writes it into the adapter's files, whose digest must not depend on a path.
+    """
+    model.name_or_path = model.config.name_or_path = ""
     return get_peft_model(model, PeftLora(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"))
 
 

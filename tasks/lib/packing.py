@@ -1,7 +1,7 @@
 """Rows become token blocks of one length, documents isolated from each other, every lost token counted."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,10 @@ IGNORED = -100  # a label that no loss sees
 
 @dataclass
 class Tally:
-    """What became of rows and tokens on the way into blocks."""
+    """What became of rows and tokens on the way into blocks; how many of them were trained on, `training.fit` tells.
+
+    `tokens` are those in blocks; one that ends a piece and begins the next as context counts twice.
+    """
 
     rows: int = 0
     tokens: int = 0
@@ -32,29 +35,59 @@ class Tally:
         return asdict(self)
 
 
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Texts that the tokenizer turns into one token that means something to it, longest first.
+
+    Special tokens need no name: Llama 3's `<|start_header_id|>` is in no list but that of the added ones. Added tokens
+    that are not special, such as Qwen's `<tool_call>`, count where the chat template writes them.
+    """
+    template = str(tokenizer.chat_template or "")
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special or str(token) in template}
+    found = {*map(str, tokenizer.all_special_tokens), *added}
+    return sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token))
+
+
+def broken_up(text: str, controls: Sequence[str]) -> tuple[str, int]:
+    """`text` with a space inside each of its control tokens, which makes them plain text, and how many there were."""
+    count = 0
+    for token in controls:
+        if token in text:
+            count += text.count(token)
+            text = text.replace(token, f"{token[:1]} {token[1:]}")
+    return text, count
+
+
 class Encoder:
-    """Turns rows into token ids; control tokens in a row's own text stay text."""
+    """Turns rows into token ids; control tokens in a row's own text stay text.
+
+    A piece has `input_ids`, `labels` and, for each token, the number of the row it comes from (`rows`).
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         self.tokenizer, self.length, self.tally = tokenizer, length, Tally()
-        self._controls = sorted({str(t) for t in tokenizer.all_special_tokens}, key=len, reverse=True)
+        self._controls = control_tokens(tokenizer)
 
     def harmless(self, text: str) -> str:
-        """`text` with every control token broken up, so that data cannot open a turn of its own."""
-        for token in self._controls:
-            if token in text:
-                self.tally.control_tokens_neutralised += text.count(token)
-                text = text.replace(token, f"{token[:1]} {token[1:]}")
+        """`text` with every control token broken up (and counted), so that data cannot open a turn of its own."""
+        text, count = broken_up(text, self._controls)
+        self.tally.control_tokens_neutralised += count
         return text
 
     def document(self, text: str) -> list[dict[str, Any]]:
-        """A document, begun and ended, as pieces of at most `length` tokens; nothing is lost."""
+        """A document, begun and ended, as pieces of at most `length` tokens.
+
+        A piece begins with the last token of the one before, as context: so each token but the document's first, which
+        nothing precedes, is a label exactly once.
+        """
         ids = self.tokenizer.encode(self.harmless(text), add_special_tokens=False)
         begin = self.tokenizer.bos_token_id
         ids = [*([] if begin is None else [begin]), *ids, self.tokenizer.eos_token_id]
         self.tally.rows += 1
-        pieces = [ids[i : i + self.length] for i in range(0, len(ids), self.length)]
-        return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
+        pieces = [ids[i : i + self.length] for i in range(0, len(ids) - 1, self.length - 1)]
+        return [self._piece(piece, [IGNORED, *piece[1:]]) for piece in pieces]
+
+    def _piece(self, ids: list[int], labels: list[int]) -> dict[str, Any]:
+        return {"input_ids": ids, "labels": labels, "rows": [self.tally.rows] * len(ids)}
 
     def messages(self, row: Row, answer: str | None = None) -> list[dict[str, str]]:
         """A row as chat messages; `answer` overrides the response."""
@@ -82,13 +115,13 @@ class Encoder:
             self.tally.rows_truncated += 1
             self.tally.tokens_truncated += len(prompt) - room
             prompt = prompt[-room:]
-        return [{"input_ids": [*prompt, *response], "labels": [*([IGNORED] * len(prompt)), *response]}]
+        return [self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response])]
 
     def pack(self, pieces: Iterable[dict[str, Any]], seed: int) -> Dataset:
-        """Blocks in a fixed, seeded order: columns input_ids, labels, seq_lengths."""
+        """Blocks in a fixed, seeded order: columns input_ids, labels and rows (one value a token), seq_lengths (one a piece)."""
         listed = list(pieces)
         if not listed:
-            return Dataset.from_dict({"input_ids": [], "labels": [], "seq_lengths": []})
+            return Dataset.from_dict({"input_ids": [], "labels": [], "rows": [], "seq_lengths": []})
         packed = pack_dataset(Dataset.from_list(listed), self.length, "bfd")
         order = list(range(len(packed)))
         random.Random(seed).shuffle(order)
@@ -116,7 +149,7 @@ class BlockCollator:
     length: int
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Collate rows of (input_ids, labels, seq_lengths)."""
+        """Collate blocks, of which input_ids, labels and seq_lengths are read."""
         size = (len(rows), self.length)
         ids = torch.full(size, self.pad)
         labels = torch.full(size, IGNORED)

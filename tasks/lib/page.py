@@ -20,7 +20,9 @@ NAMES = {"pretrain": "pretrained", "tune": "tuned", "align": "aligned", "distill
 KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (
-    "rows", "tokens", "blocks", "steps", "rows_truncated", "tokens_truncated", "rows_too_long", "control_tokens_neutralised"
+    "rows", "rows_seen", "rows_not_reached", "rows_too_long", "rows_truncated", "pairs", "pairs_seen", "pairs_not_reached",
+    "pairs_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
+    "tokens_trained", "pairs_trained", "epochs", "steps", "control_tokens_neutralised",
 )  # fmt: skip
 LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long"})
 
@@ -51,8 +53,8 @@ class Entry:
         return self.scored.measured.get("decode_tokens_per_second") if self.scored else None
 
     @property
-    def packing(self) -> dict[str, int]:
-        """What became of rows and tokens; the base keeps it among its measurements."""
+    def packing(self) -> dict[str, float]:
+        """What became of rows and tokens; the passes over them, and all of the base's, are among the measurements."""
         facts = {key: self.measured[key] for key in PACKING if key in self.measured}
         return {**facts, **self.model.data}
 

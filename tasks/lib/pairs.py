@@ -15,9 +15,12 @@ class Pairs:
 
 
 def pairs_of(rows: list[Row]) -> Pairs:
-    """Pairs as they stand, from a choice between two, and from ratings (every strictly ordered two of one prompt)."""
+    """Pairs as they stand, from a choice between two, and from ratings.
+
+    Of ratings, every strictly ordered two that answer the same prompt under the same system text are a pair.
+    """
     made = Pairs()
-    rated: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    rated: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if "chosen" in row:
             _add(made, row, row["chosen"], row["rejected"], row)
@@ -25,7 +28,7 @@ def pairs_of(rows: list[Row]) -> Pairs:
             loser = "b" if row["winner"] == "a" else "a"
             _add(made, row, row[row["winner"]], row[loser], row)
         else:
-            rated[row["dataset"], row["prompt"]].append(row)
+            rated[row["dataset"], row.get("system", ""), row["prompt"]].append(row)
     for answers in rated.values():
         answers.sort(key=lambda row: (-row["rating"], row["row"]))
         for position, better in enumerate(answers):

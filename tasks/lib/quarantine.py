@@ -4,6 +4,7 @@ import json
 import struct
 from pathlib import Path
 
+from tasks.lib import store
 from tasks.lib.errors import DataError
 
 ALLOWED = (
@@ -18,8 +19,12 @@ INDEX = "model.safetensors.index.json"
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 
 
-def admit(folder: Path) -> list[Path]:
+def admit(folder: Path, *, quantised: bool = False) -> list[Path]:
     """The files of a base model that may be used; anything that could run code refuses the model.
+
+    Args:
+        folder: the model's folder.
+        quantised: also admit torchao's int8 settings in a model that our own store holds, unchanged since it was made.
 
     Raises:
         DataError: for pickled weights without safetensors, Python files, or a configuration that names code.
@@ -35,14 +40,30 @@ def admit(folder: Path) -> list[Path]:
         found = "pickled weights, which can run code when they are read" if pickled else "no weights"
         raise DataError(asked, found, "convert the weights to safetensors where they come from", file=(pickled or [folder])[0])
     for name in ("config.json", *(name for name in CONFIGS if (folder / name).is_file())):
-        _check_config(folder / name)
+        _check_config(folder / name, weights if quantised and name == "config.json" else None)
     _check_index(folder / INDEX, {path.name for path in weights})
     for path in weights:
         _check_header(path)
     return [*weights, *(folder / name for name in ALLOWED if (folder / name).is_file())]
 
 
-def _check_config(path: Path) -> None:
+def _ours(folder: Path, weights: list[Path]) -> bool:
+    """Whether a folder is an artifact of our own store, with its weights and all else as the record says.
+
+    Raises:
+        DataError: if it is one, and a file of it is not what was committed.
+    """
+    place = folder.resolve()
+    identifier = f"{place.parent.name}/{place.name}"
+    record = store.find(identifier) if place.parent.parent == store.root().resolve() else None
+    if record is None or record.id != identifier:
+        return False
+    store.verify(record)
+    return {"config.json", *(path.name for path in weights)} <= {entry.path for entry in record.files}
+
+
+def _check_config(path: Path, weights: list[Path] | None) -> None:
+    """Refuse a configuration that names code, or quantisation that is not ours; never ours where no weights are given."""
     if not path.is_file():
         raise DataError("a base model's config.json", "no such file", "give the folder that holds the model", file=path)
     try:
@@ -52,12 +73,15 @@ def _check_config(path: Path) -> None:
     if not isinstance(config, dict):
         raise DataError(f"a base model's {path.name}", "no JSON object", "copy the model again", file=path)
     found = [key for key in CODE_KEYS if key in config]
-    if found or "quantization_config" in config:
-        names = ", ".join(found or ["quantization_config"])
+    settings = config.get("quantization_config", {})
+    torchao = isinstance(settings, dict) and settings.get("quant_method") == "torchao"
+    if "quantization_config" in config and not (torchao and weights is not None and _ours(path.parent, weights)):
+        found.append("quantization_config")
+    if found:
         raise DataError(
             "a base model's configuration that names no code and is not quantised",
-            f"the key(s) {names}",
-            "use a model without them",
+            f"the key(s) {', '.join(found)}",
+            "use a model without them; a model that we quantised is scored with `slmforge evaluate NAME --model quantize/ID`",
             file=path,
         )
 

@@ -1,6 +1,9 @@
 """The model registry: a version once, with its files and its lineage (an importer of mlflow)."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,55 +11,94 @@ import mlflow.transformers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tasks.lib import delivery, store, tracking
-from tasks.lib.errors import TrackingError
+from tasks.lib import delivery, digests, store, tracking
+from tasks.lib.errors import StageError, TrackingError
+
+KEY = "slmforge.register"  # the content that a version was made from
+TAG = "slmforge.lineage_sha256"
+EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A model version and the run that holds its files."""
+    """A model version, the run that holds its files, and the digest of the lineage record that it was registered with."""
 
     version: str
     run: str
+    lineage_sha256: str
 
 
 def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> Registered:
-    """Create a version of `name` from a model folder, or find the one with the same tags.
+    """Create a version of `name` from a model folder, or find the one that was made from the same content.
 
     Raises:
         TrackingError: when the registry is away; the same command picks up here.
+        StageError: when the registry refuses.
     """
-    try:
+    with _said(f"model version of {name!r}"):
         delivery.deliver()
         mlflow_client = delivery.client()
         found = _find(mlflow_client, name, tags)
         if found is not None:
-            return Registered(str(found.version), str(found.run_id))
+            return Registered(str(found.version), str(found.run_id), str(found.tags.get(TAG, "")))
         run = _run(mlflow_client, name)
         with tempfile.TemporaryDirectory() as work:
             packed = Path(work) / "model"
             mlflow.transformers.save_model(str(folder), str(packed), task="text-generation", pip_requirements=_requirements())
             mlflow_client.log_artifacts(run, str(packed), "model")
-        mlflow_client.log_artifacts(run, str(evidence), "evidence")
+        mlflow_client.log_artifacts(run, str(evidence), EVIDENCE)
         try:
             mlflow_client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = mlflow_client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags=tags)
-        return Registered(str(made.version), run)
+        return Registered(str(made.version), run, tags[TAG])
+
+
+def fetch(found: Registered, name: str, place: Path) -> None:
+    """Bring a version's evidence file to `place`.
+
+    Raises:
+        TrackingError: when MLflow is away.
+        StageError: when the file is not there, or is not the one that the version was registered with.
+    """
+    path = f"{EVIDENCE}/{place.name}"
+    asked = f"{path} of version {found.version} of {name!r}"
+    with _said(asked), tempfile.TemporaryDirectory() as work:
+        mlflow_client = delivery.client()
+        digest = "nothing"
+        if path in {entry.path for entry in mlflow_client.list_artifacts(found.run, EVIDENCE)}:
+            file = Path(mlflow_client.download_artifacts(found.run, path, work))
+            digest = digests.of_file(file)
+        if digest != found.lineage_sha256:
+            remedy = (
+                "it was changed or lost in MLflow: look into it; when that version is deleted there, the same command registers a new one"
+            )
+            raise StageError(f"{asked} with sha256 {found.lineage_sha256 or '(no tag)'}", digest, remedy)
+        shutil.copyfile(file, place)
+
+
+@contextmanager
+def _said(asked: str) -> Iterator[None]:
+    """MLflow's errors as ours: whether to wait for it, or to put something right there."""
+    where = f"{asked} in {delivery.tracking_uri()}"
+    try:
+        yield
+    except delivery.HeldUpError as error:
+        raise StageError(where, str(error), "then run the same command: everything before this is kept") from error
     except delivery.AWAY as error:
-        raise TrackingError(
-            f"model version of {name!r} in the registry {delivery.tracking_uri()}",
-            str(error).splitlines()[0],
-            "start the server again and run the same command: everything before this is kept",
-        ) from error
+        found = delivery.first_line(error)
+        if delivery.is_refusal(error):
+            remedy = "correct register.name, or restore in MLflow what was deleted there; then run the same command"
+            raise StageError(where, f"MLflow refuses: {found}", remedy) from error
+        raise TrackingError(where, found, "start the server again and run the same command: everything before this is kept") from error
 
 
 def _find(mlflow_client: mlflow.MlflowClient, name: str, tags: dict[str, str]) -> ModelVersion | None:
-    """The version with the same `slmforge.register` tag: a run that was killed between creating it and noting it."""
+    """The version made from the same content: its run was killed before noting it, or its runs folder is lost."""
     for version in mlflow_client.search_model_versions(f"name = '{name}'"):
-        if version.tags.get("slmforge.register") == tags["slmforge.register"]:
+        if version.tags.get(KEY) == tags[KEY]:
             return version
     return None
 

@@ -1,139 +1,172 @@
 """Scores of a model: the domain's tasks by lm-evaluation-harness (its only importer), and bits per byte."""
 
+import json
 import logging
 import math
-import os
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from ruamel.yaml import YAML
 from transformers import PreTrainedTokenizerBase
 
 from tasks.lib import models
 from tasks.lib.errors import ConfigError
+from tasks.lib.packing import Encoder
+from tasks.lib.records import Row
 from tasks.lib.score import TaskScore
+from tasks.lib.suite import Generation, Task, only_field
 
 Z95 = 1.959963984540054
+TEMPLATES = ("description", "doc_to_text", "doc_to_choice", "doc_to_target")
+OURS = ("dataset_kwargs", "metadata")  # the harness would hand them to what makes the data
+# what each metric divides the log-likelihood of a choice by
+LENGTHS: dict[str, Callable[[str], int]] = {"acc": lambda text: 1, "acc_norm": len, "acc_bytes": lambda text: len(text.encode())}
 
 
 def run_tasks(
     model: Any, tokenizer: PreTrainedTokenizerBase, suite: dict[str, dict[str, Any]], sets: dict[str, Path], cfg: Any
 ) -> list[TaskScore]:
-    """Run every task whose evaluation set is at hand; the others come back as not run.
+    """Run every task whose evaluation sets are at hand; the others come back as not run.
+
+    Nothing is written: the rows go to the harness as they are, and neither it nor `datasets` keeps a copy.
 
     Args:
         model: a causal language model.
         tokenizer: its tokenizer, with a chat template.
-        suite: lm-evaluation-harness task configurations by file name.
+        suite: task files by name, as `tasks.lib.suite` admits them.
         sets: evaluation set name -> JSON-lines file.
         cfg: `limit` rows a task, `batch` rows at once.
 
     Raises:
-        ConfigError: if the harness does not accept a task.
+        ConfigError: if a task wants more room, or more examples, than there are.
     """
-    runnable, scores = {}, []
-    for name, task in suite.items():
-        made = _with_files(name, task, sets)
-        if isinstance(made, str):
-            scores.append(TaskScore(task=str(task["task"]), metric="", n=0, not_run=made))
+    encoder = Encoder(tokenizer, _positions(model))
+    tasks = sorted((Task.model_validate(task) for task in suite.values()), key=lambda task: task.task)
+    runnable, scores = [], []
+    for task in tasks:
+        if absent := [name for name in task.sets.values() if name not in sets]:
+            scores.append(TaskScore(task=task.task, metric="", n=0, not_run=f"no evaluation set {absent[0]!r} in this edition"))
         else:
-            runnable[str(task["task"])] = made
-    if runnable:
-        scores += _run(model, tokenizer, runnable, cfg)
-    return sorted(scores, key=lambda score: (score.not_run or "", score.task))
-
-
-def _with_files(name: str, task: dict[str, Any], sets: dict[str, Path]) -> dict[str, Any] | str:
-    """The task with its data files in place, or why it cannot run."""
-    files = (task.get("dataset_kwargs") or {}).get("data_files")
-    if task.get("dataset_path") != "json" or not isinstance(files, dict):
-        raise ConfigError(f"evaluation task {name}", "no local data", "set dataset_path: json and dataset_kwargs.data_files")
-    placed = {}
-    for part, file in files.items():
-        found = sets.get(Path(file).stem)
-        if found is None:
-            return f"no evaluation set {Path(file).stem!r} in this edition"
-        placed[part] = str(found)
-    return {**task, "dataset_kwargs": {**task["dataset_kwargs"], "data_files": placed}}
-
-
-def _run(model: Any, tokenizer: PreTrainedTokenizerBase, tasks: dict[str, dict[str, Any]], cfg: Any) -> list[TaskScore]:
+            runnable.append((task, _for_harness(task, {split: _rows(sets[name], encoder) for split, name in task.sets.items()})))
+            _require_room(task, encoder.length)
+    if not runnable:
+        return scores
     for noisy in ("lm_eval", "lm-eval", "datasets"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, task in tasks.items():
-            with (Path(folder) / f"{name}.yaml").open("w", encoding="utf-8") as file:
-                YAML(typ="safe", pure=True).dump(task, file)
-        os.environ["HF_DATASETS_CACHE"] = folder
-        harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=cfg.batch, max_length=_positions(model))
-        manager = TaskManager(include_path=folder, include_defaults=False)
-        result = simple_evaluate(
-            model=harness,
-            tasks=sorted(tasks),
-            task_manager=manager,
-            limit=cfg.limit,
-            apply_chat_template=True,
-            log_samples=True,
-            bootstrap_iters=0,
-            random_seed=0,
-            numpy_random_seed=0,
-            torch_random_seed=0,
-            fewshot_random_seed=0,
-        )
+    harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=cfg.batch, max_length=encoder.length)
+    result = simple_evaluate(
+        model=harness,
+        tasks=[made for _, made in runnable],
+        task_manager=TaskManager(include_defaults=False),
+        limit=cfg.limit,
+        apply_chat_template=True,
+        log_samples=True,
+        bootstrap_iters=0,
+        random_seed=0,
+        numpy_random_seed=0,
+        torch_random_seed=0,
+        fewshot_random_seed=0,
+    )
     if result is None:
         raise ConfigError("evaluation tasks", "the harness returned nothing", "check the task files")
-    return [_score(name, result) for name in sorted(tasks)]
+    return [*(_score(task, result["samples"][task.task], harness) for task, _ in runnable), *scores]
 
 
 def _positions(model: Any) -> int:
     return int(getattr(model.config, "max_position_embeddings", 2048))
 
 
-def _score(task: str, result: dict[str, Any]) -> TaskScore:
-    """The task's first metric with a 95 % interval over its samples (Wilson, 1927, for right or wrong)."""
-    numbers = {k: v for k, v in result["results"][task].items() if isinstance(v, (int, float)) and "stderr" not in k}
-    key = next(k for k in numbers if k.split(",")[0] not in ("alias", "sample_len"))
-    metric = key.split(",")[0]
-    values = [float(sample[metric]) for sample in result["samples"][task] if metric in sample]
-    n, value = len(values), float(numbers[key])
+def _rows(file: Path, encoder: Encoder) -> Dataset:
+    """An evaluation set in memory: typed by the rows alone (JSON readers turn dates into times), control tokens broken up."""
+    with file.open(encoding="utf-8") as lines:
+        rows: list[Row] = [{"system": "", **json.loads(line)} for line in lines]
+    for row in rows:
+        row |= {key: encoder.harmless(row[key]) for key in ("system", "prompt", "response")}
+        if "choices" in row:
+            row["choices"] = [encoder.harmless(choice) for choice in row["choices"]]
+    return Dataset.from_list(rows)
+
+
+def _for_harness(task: Task, data: dict[str, Dataset]) -> dict[str, Any]:
+    """The task as the harness takes it, with its rows."""
+    if task.fewshot_split is not None and task.num_fewshot >= len(data[task.fewshot_split]):
+        found = f"{len(data[task.fewshot_split])} rows to draw {task.num_fewshot} examples from"
+        raise ConfigError(f"evaluation task {task.task}: num_fewshot", found, "lower num_fewshot, or hold out more rows")
+    made = {key: value for key, value in task.model_dump(exclude_unset=True).items() if key not in OURS}
+    for key in TEMPLATES:
+        if made.get(key):
+            # a lone field is given by its name: rendered, a prompt "12" or a response "[1]" would become a number or a list
+            made[key] = only_field(made[key]) or made[key]
+    # a row's own system message, unless the task has one for all rows
+    return {**made, "description": made.get("description") or "system", "custom_dataset": lambda **_: data}
+
+
+def _require_room(task: Task, positions: int) -> None:
+    wanted = (task.generation_kwargs or Generation()).max_gen_toks
+    if task.output_type == "generate_until" and wanted >= positions:
+        raise ConfigError(
+            f"evaluation task {task.task}: room for generation_kwargs.max_gen_toks = {wanted} tokens",
+            f"a model with {positions} positions",
+            "lower max_gen_toks, or use a base with more positions",
+        )
+
+
+def _score(task: Task, samples: list[dict[str, Any]], harness: HFLM) -> TaskScore:
+    """The share of rows that are right, with its 95 % interval, and how many rows lost their beginning."""
+    values = [float(sample[task.metric.metric]) for sample in samples]
     low, high = interval(values)
-    samples = result["samples"][task][:3]
     return TaskScore(
-        task=task, metric=metric, n=n, value=round(value, 6), low=round(low, 6), high=round(high, 6),
-        samples=[_sample(sample) for sample in samples],
-    )  # fmt: skip
+        task=task.task,
+        metric=task.metric.metric,
+        n=len(values),
+        value=round(sum(values) / len(values), 6),
+        low=low,
+        high=high,
+        truncated=sum(_cut(sample["arguments"], harness) for sample in samples),
+        samples=[_sample(task, sample) for sample in samples[:3]],
+    )
 
 
-def _sample(sample: dict[str, Any]) -> dict[str, str]:
-    document = sample["doc"]
-    answers = sample["filtered_resps"]
-    if document.get("choices"):
-        scores = [answer[0] for answer in answers]
+def _cut(arguments: list[tuple[str, Any]], harness: HFLM) -> bool:
+    """Whether the harness has dropped the beginning of a row's context, for one of its choices at least.
+
+    A context is followed by a choice, whose last token is predicted and not read, or by generation settings.
+    """
+    for context, rest in arguments:
+        if isinstance(rest, str):
+            text, room = context + rest, harness.max_length + 1
+        else:
+            text, room = context, harness.max_length - rest.get("max_gen_toks", harness.max_gen_toks)
+        if len(harness.tok_encode(text)) > room:
+            return True
+    return False
+
+
+def _sample(task: Task, sample: dict[str, Any]) -> dict[str, str]:
+    document, answers = sample["doc"], sample["filtered_resps"]
+    answer = str(answers[0])
+    if task.output_type == "multiple_choice":
+        length = LENGTHS[task.metric.metric]
+        scores = [likelihood / length(choice) for (likelihood, _), choice in zip(answers, document["choices"], strict=True)]
         answer = str(document["choices"][scores.index(max(scores))])
-    else:
-        answer = str(answers[0])
     return {"prompt": str(document["prompt"]), "wanted": str(document["response"]), "answer": answer.strip()[:400]}
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """95 % interval of a mean: Wilson's for 0/1 values, else normal."""
+def interval(values: list[float]) -> tuple[float | None, float | None]:
+    """Wilson's (1927) 95 % interval of a share, from what is right (1) or wrong (0); none from fewer than two rows."""
     n = len(values)
-    if n == 0:
-        return (0.0, 1.0)
-    mean = sum(values) / n
-    if all(value in (0.0, 1.0) for value in values):
-        centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-        half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
-        return (max(0.0, centre - half), min(1.0, centre + half))
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / max(1, n - 1))
-    half = Z95 * deviation / math.sqrt(n)
-    return (mean - half, mean + half)
+    if n < 2:
+        return (None, None)
+    share = sum(values) / n
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
+    return (round(max(0.0, centre - half), 6), round(min(1.0, centre + half), 6))
 
 
 @torch.inference_mode()
@@ -188,9 +221,9 @@ def decode_speed(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, to
 
 
 @torch.inference_mode()
-def answer(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int) -> str:
-    """A greedy answer to a chat prompt."""
-    chat = [{"role": "user", "content": prompt}]
+def answer(model: Any, tokenizer: PreTrainedTokenizerBase, row: Row, tokens: int) -> str:
+    """A greedy answer to a row's prompt under its system message, as in training."""
+    chat = Encoder(tokenizer, _positions(model)).messages(row)[:-1]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     inputs = inputs.to(model.device)
     made = model.generate(**inputs, do_sample=False, max_new_tokens=tokens, pad_token_id=tokenizer.pad_token_id)

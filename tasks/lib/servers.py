@@ -16,14 +16,26 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+
+import psutil
 
 from tasks.lib import places
 from tasks.lib.errors import StageError
 
 GRACE = 20.0  # seconds without a lease before the keeper ends the server
 START_SECONDS = 120.0
+PATIENCE = 30.0  # seconds in which a server whose process lives may leave us without an answer
+
+
+class Note(NamedTuple):
+    """Address and process id of the server that is shared."""
+
+    url: str
+    pid: int
 
 
 class Lease:
@@ -44,14 +56,11 @@ class Lease:
 
 def is_dead(lease: str) -> bool:
     """Whether a lease of this machine is no longer held (its file is left behind only by a kill)."""
-    file = _home() / "leases" / lease
-    if not file.is_file():
-        return False
-    with file.open("r") as handle:
-        try:
+    try:
+        with (_home() / "leases" / lease).open("r") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+    except (FileNotFoundError, BlockingIOError):
+        return False  # given back, or held
     return True
 
 
@@ -74,12 +83,12 @@ def prefect_api() -> str:
         return given
     _home().mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(_home())
-    with (_home() / "start.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        url = _running()
-        if url is None:
+    with _starting():
+        note = _note()
+        if note is None or not _is_there(note):
             _start_keeper()
-            url = _wait()
+            note = _wait()
+        url = note.url
     os.environ["PREFECT_API_URL"] = url
     return url
 
@@ -115,32 +124,51 @@ def _home() -> Path:
     return places.runs() / "prefect"
 
 
-def _note() -> Path:
+@contextmanager
+def _starting() -> Iterator[None]:
+    """The right to start a server, or to end one that nobody needs."""
+    with (_home() / "start.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _note_file() -> Path:
     return _home() / "server.json"
 
 
-def _running() -> str | None:
+def _note() -> Note | None:
+    """The note, once the server has answered its keeper."""
     try:
-        url = str(json.loads(_note().read_text())["url"])
-    except (FileNotFoundError, ValueError):
+        return Note(**json.loads(_note_file().read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
         return None
-    return url if answers(f"{url}/health") else None
+
+
+def _is_there(note: Note) -> bool:
+    """Whether the noted server answers; on a busy machine a server that lives may take its time."""
+    deadline = time.monotonic() + PATIENCE
+    while not answers(f"{note.url}/health"):
+        if not psutil.pid_exists(note.pid) or time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def _start_keeper() -> None:
-    _note().unlink(missing_ok=True)
+    _note_file().unlink(missing_ok=True)
     with (_home() / "server.log").open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "tasks.lib.servers"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 
-def _wait() -> str:
+def _wait() -> Note:
+    """The note of the keeper that was started."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        url = _running()
-        if url is not None:
-            return url
+        note = _note()
+        if note is not None:
+            return note
         time.sleep(0.2)
     raise StageError(
         "a Prefect server on loopback",
@@ -157,21 +185,54 @@ def keep() -> None:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    mine = Note(url, server.pid)
+    noted, needed = False, time.monotonic()
     try:
-        while not answers(f"{url}/health"):
-            if server.poll() is not None:
-                raise SystemExit(server.returncode)
-            time.sleep(0.2)
-        _note().write_text(json.dumps({"url": url, "pid": server.pid}))
-        needed = time.monotonic()
-        while server.poll() is None and time.monotonic() - needed < GRACE and _note().is_file():
-            if any(not is_dead(lease.name) for lease in (_home() / "leases").glob("*")):
+        # the note may be another's by now, when this server was taken for dead: whoever uses it still holds a lease
+        while server.poll() is None and _home().is_dir():
+            if not noted and answers(f"{url}/health"):
+                new = _note_file().with_suffix(".new")
+                new.write_text(json.dumps(mine._asdict()))
+                new.replace(_note_file())
+                noted = True
+            if _is_leased():
                 needed = time.monotonic()
-            time.sleep(1.0)
+            elif time.monotonic() - needed > GRACE and _is_over(mine):
+                break
+            time.sleep(1.0 if noted else 0.2)
     finally:
-        _note().unlink(missing_ok=True)
-        server.terminate()
+        _stop(server)
+        _forget(mine)
+
+
+def _is_leased() -> bool:
+    return any(not is_dead(lease.name) for lease in (_home() / "leases").glob("*"))
+
+
+def _is_over(mine: Note) -> bool:
+    """Whether nobody has come for the server; then its note is taken away, before anybody can read it."""
+    if not _home().is_dir():
+        return True
+    with _starting():
+        if _is_leased():
+            return False
+        _forget(mine)
+        return True
+
+
+def _forget(mine: Note) -> None:
+    """Remove the note, unless it is another server's."""
+    if _note() == mine:
+        _note_file().unlink(missing_ok=True)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
         server.wait(30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
 """What surrounds the stages of one flow run: provenance, the tracked parent run, delivery."""
 
-import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tasks.lib import places, tracking
 from tasks.lib.execute import Session
 from tasks.lib.flow import Flow, Job, Order
+from tasks.lib.provenance import provenance
 
 
 @contextmanager
 def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver: bool = True) -> Iterator[tuple[Job[Any], Session]]:
-    """A session with a tracked parent run, closed at the end.
+    """A session with a tracked parent run, closed at the end; there is none when no stage is made.
 
     With `deliver` it reaches MLflow in the background; without, with the next command that delivers.
     """
     job = page.job(order)
     name = f"{page.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     given = {**tags, "slmforge.flow": page.name, "slmforge.edition": job.sources.edition}
-    writer = tracking.RunWriter(order.domain, name, None, given)
+    writer = tracking.RunWriter(order.domain, name, None, given, begun=False)  # by the first stage that is made
     writer.params(job.cfg.model_dump(mode="json"))
     current = Session(order.domain, page.name, writer, dict(tags), provenance())
     courier = None
@@ -41,12 +39,8 @@ def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver
         writer.tags({**cached, **{f"slmforge.made.{e.name}": e.record.id for e in current.events if e.state == "made" and e.record}})
         writer.end(status)
         log(order, page.name, status, current)
-        left = 0 if courier is None else courier.finish()
-        if courier is not None and left:
-            print(
-                f"MLflow is away ({courier.fault or 'slow'}): {left} events wait in {tracking.spool()} "
-                "and arrive with the next command that runs a stage, or with `slmforge runs`."
-            )
+        if courier is not None:
+            courier.finish()
 
 
 def _made_by(record: Any) -> str:
@@ -72,34 +66,3 @@ def log(order: Order, flow: str, status: str, current: Session | None) -> None:
     }
     with place.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def provenance() -> dict[str, Any]:
-    """The git commit of the code and of the working directory, and the digest of what differs from it."""
-    found: dict[str, Any] = {}
-    for name, folder in (("code", places.CHECKOUT), ("workplace", Path.cwd())):
-        commit = _git(folder, "rev-parse", "HEAD")
-        if commit is None:
-            continue
-        diff = _git(folder, "diff", "HEAD") or ""
-        key = "commit" if name == "code" else "workplace_commit"
-        found[key] = commit.strip()
-        found[f"{key}_dirty_sha256"] = _keep_diff(diff) if diff else None
-    return found
-
-
-def _keep_diff(diff: str) -> str:
-    """Keep a diff under its digest, where the lineage record finds it."""
-    digest = hashlib.sha256(diff.encode()).hexdigest()
-    place = places.runs() / "diffs" / f"{digest}.diff"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(diff, encoding="utf-8")
-    return digest
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=30)
-    except FileNotFoundError:
-        return None  # no git on this machine: the lineage record says that the commit is unknown
-    return done.stdout if done.returncode == 0 else None

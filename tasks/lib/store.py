@@ -174,14 +174,19 @@ def content_digest(files: list[FileEntry], facts: dict[str, Any]) -> str:
 def commit(folder: Path, record: Record) -> None:
     """Write the record, push everything to disk, and rename the folder to its place."""
     (folder / RECORD).write_text(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True))
-    for entry in [*record.files, FileEntry(path=RECORD, bytes=0, sha256="")]:
-        _sync(folder / entry.path)
+    for place in sorted(folder.rglob("*")):  # folders too: a file is on disk when its name is
+        _sync(place)
     _sync(folder)
     final = root() / record.id
-    if final.exists():  # an artifact folder without a record: never committed, never to be read
-        shutil.rmtree(final)
+    # what may lie there: a folder whose record was taken away, or a committed one that stands for something that is
+    # gone. It leaves by rename, because a kill while its files are removed could leave a record without its files
+    old = final.with_name(f".{final.name}.{os.getpid()}.old")
+    if final.exists():
+        final.rename(old)
     folder.rename(final)
     _sync(final.parent)
+    if old.exists():
+        shutil.rmtree(old)  # what a kill leaves of it, the next workspace removes
 
 
 def libraries() -> dict[str, str]:

@@ -8,14 +8,19 @@ import contextvars
 import fcntl
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from tasks.lib import places
+
+V = TypeVar("V")
+UNNAMEABLE = re.compile(r"[^/\w.\- :]")  # MLflow's rule for the names of metrics, parameters and tags
+NAME_LENGTH = 240  # MLflow takes 250
 
 
 def spool() -> Path:
@@ -24,31 +29,52 @@ def spool() -> Path:
 
 
 class RunWriter:
-    """Writes what happens in one run to its spool file."""
+    """Writes what happens in one run to its spool file.
 
-    def __init__(self, experiment: str, name: str, parent: str | None, tags: dict[str, str]) -> None:
+    With `begun=False` nothing is on disk until `begin()`: a run in which nothing happens leaves no trace.
+    """
+
+    def __init__(self, experiment: str, name: str, parent: str | None, tags: dict[str, str], *, begun: bool = True) -> None:
         self.key = uuid.uuid4().hex
+        self._file: TextIO | None = None
+        self._early: list[str] = []
+        start = {"experiment": experiment, "name": name, "parent": parent, "tags": {**named(tags), "slmforge.key": self.key}}
+        self._write("start", **start)
+        if begun:
+            self.begin()
+
+    def begin(self) -> None:
+        """Make the spool file; it gets its name last, so that whoever sees it finds it locked and with its first line."""
+        if self._file is not None:
+            return
         spool().mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = (spool() / f"{time.time_ns()}-{self.key}.jsonl").open("w", encoding="utf-8")
+        place = spool() / f"{time.time_ns()}-{self.key}.jsonl"
+        new = place.with_suffix(".new")
+        self._file = new.open("w", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._write("start", experiment=experiment, name=name, parent=parent, tags={**tags, "slmforge.key": self.key})
+        self._file.writelines(self._early)
+        self._file.flush()
+        new.rename(place)
 
     def _write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, "time": int(time.time() * 1000), **fields})
-        self._file.write(line + "\n")
-        self._file.flush()
+        line = json.dumps({"event": event, "time": int(time.time() * 1000), **fields}) + "\n"
+        if self._file is None:
+            self._early.append(line)
+        else:
+            self._file.write(line)
+            self._file.flush()
 
     def params(self, values: dict[str, Any]) -> None:
         """Parameters; nested mappings become dotted names."""
-        self._write("params", values=flatten(values))
+        self._write("params", values=named(flatten(values)))
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Metrics at one step."""
-        self._write("metrics", values=values, step=step)
+        self._write("metrics", values=named(values), step=step)
 
     def tags(self, values: dict[str, str]) -> None:
         """Tags."""
-        self._write("tags", values=values)
+        self._write("tags", values=named(values))
 
     def dataset(self, name: str, digest: str, source: dict[str, Any], context: str) -> None:
         """A dataset that went in, with our own digest (36 characters, as MLflow's column allows)."""
@@ -59,10 +85,11 @@ class RunWriter:
         self._write("file", path=str(path), folder=folder)
 
     def end(self, status: str) -> None:
-        """Close the run: FINISHED or FAILED."""
+        """Close the run: FINISHED or FAILED; one that never began is forgotten."""
         self._write("end", status=status)
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 class Active:
@@ -117,12 +144,32 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def named(values: dict[str, V]) -> dict[str, V]:
+    """The same values under names that MLflow takes: what it refuses becomes `_`, and no two names become one."""
+    found: dict[str, V] = {}
+    for key, value in values.items():
+        parts = [part for part in UNNAMEABLE.sub("_", key).split("/") if part not in ("", ".", "..")]
+        name = "/".join(parts)[:NAME_LENGTH] or "_"
+        while name in found:
+            name += "_"
+        found[name] = value
+    return found
+
+
 def run_id(key: str) -> str | None:
     """The MLflow run of a spool key, if it has been created."""
-    for file in [*spool().glob(f"*-{key}.state"), *spool().glob(f"done/{key}.json")]:
-        found: str | None = json.loads(file.read_text())["run_id"]
-        return found
+    # the note in done/ is looked for after the state, which goes when the note is there
+    for pattern in (f"*-{key}.state", f"done/{key}.json"):
+        for file in spool().glob(pattern):
+            with suppress(FileNotFoundError):
+                found: str | None = json.loads(file.read_text())["run_id"]
+                return found
     return None
+
+
+def is_spooled(key: str) -> bool:
+    """Whether a run has events that are not delivered to the end yet."""
+    return any(spool().glob(f"*-{key}.jsonl"))
 
 
 def is_alive(file: Path) -> bool:

@@ -1,8 +1,12 @@
 """One trainer call per method, from transformers and TRL; the loop is theirs, the plumbing is ours."""
 
+import itertools
 import math
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +31,7 @@ from tasks.lib.packing import BlockCollator
 from tasks.lib.training_config import TrainingConfig
 
 LOG_POINTS = 60  # points of a curve
+NUMBER = "number"  # the column that tells which block or pair this is
 
 
 class Curve(TrainerCallback):
@@ -75,7 +80,44 @@ class Curve(TrainerCallback):
             self._bar.close()
 
 
-class PlainLossSFT(SFTTrainer):
+@dataclass
+class Numbered:
+    """A collator that also says which blocks or pairs are in the batch."""
+
+    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Collate rows and their numbers."""
+        return {**self.collate(rows), NUMBER: torch.tensor([row[NUMBER] for row in rows])}
+
+
+class CountingTrainer(Trainer):
+    """Counts how often each block or pair was trained on.
+
+    Counted is what reaches the model: the loader reads ahead, and the budget may end in the middle of an epoch.
+    """
+
+    train_dataset: Any
+    data_collator: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: Counter[int] = Counter()
+        # after the start, because DPO asks its reference model first, with the collator as it is
+        self.train_dataset = self.train_dataset.add_column(NUMBER, list(range(len(self.train_dataset))))
+        self.data_collator = Numbered(self.data_collator)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Note the numbers, which the model does not know, then take the step."""
+        self.seen.update(inputs.pop(NUMBER).tolist())
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+class CountingDPO(CountingTrainer, DPOTrainer):
+    """TRL's DPO, counted."""
+
+
+class PlainLossSFT(CountingTrainer, SFTTrainer):
     """TRL's SFT with the model's own loss.
 
     TRL's fused language-model head falls back to fp32 tiles on a CPU and also computes entropy
@@ -87,10 +129,10 @@ class PlainLossSFT(SFTTrainer):
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
 
-class DistillTrainer(Trainer):
+class DistillTrainer(CountingTrainer):
     """Learns from labels and from a teacher's distribution at once (Hinton et al., 2015).
 
-    loss = (1 - weight) * cross entropy + weight * T^2 * KL(teacher || student), over the
+    loss = (1 - weight) * cross entropy + weight * T^2 * KL(teacher || student), both in nats a token over the
     positions that have a label. With weight 0 the teacher is not asked.
     """
 
@@ -99,19 +141,27 @@ class DistillTrainer(Trainer):
         self._teacher, self._weight, self._temperature = teacher, weight, temperature
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The weighted sum of both losses."""
+        """The weighted sum of both losses.
+
+        `num_items_in_batch` is the number of labels in all the batches whose gradients are added up. Where it is given,
+        the Trainer does not divide by the number of batches: both losses are sums over tokens, divided by it.
+        """
         if self._weight == 0:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        outputs = model(**inputs)
         asked = {key: value for key, value in inputs.items() if key != "labels"}
+        here = inputs["labels"][:, 1:] != -100
+        entropy, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         with torch.no_grad():
             teacher = self._teacher(**asked).logits
-        here = inputs["labels"][:, 1:] != -100
         t = self._temperature
         student_log = F.log_softmax(outputs.logits[:, :-1][here].float() / t, dim=-1)
         teacher_log = F.log_softmax(teacher[:, :-1][here].float() / t, dim=-1)
-        kl = F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
-        loss = (1 - self._weight) * outputs.loss + self._weight * t * t * kl
+        kl = F.kl_div(student_log, teacher_log, reduction="sum", log_target=True)
+        if num_items_in_batch is None:
+            kl = kl / here.sum()
+        else:  # gradients are averaged over processes, while the number counts the labels of all of them
+            kl = kl / num_items_in_batch * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
+        loss = (1 - self._weight) * entropy + self._weight * t * t * kl
         return (loss, outputs) if return_outputs else loss
 
 
@@ -149,17 +199,39 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
         raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
 
 
-def _finish(curve: Curve, steps: int, per_step: float, unit: str) -> None:
-    if curve.what.endswith("(control)"):
-        return  # what is measured is the student's training
-    seconds = max(curve.seconds, 1e-9)
-    tracking.measure(training_seconds=round(seconds, 2), **{f"{unit}_per_second": round(steps * per_step / seconds, 1)})
+def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> dict[str, int]:
+    """Train, and count what was seen; what is measured of a distillation is the student's training, not its control's."""
+    trainer.remove_callback(PrinterCallback)  # the bar says it already
+    trainer.train()
+    seen, sizes = trainer.seen, [1] * len(trainer.train_dataset)
+    facts = {"steps": trainer.state.global_step}
+    if unit == "tokens":
+        sizes = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+        facts |= _reached(trainer.train_dataset, seen)
+    facts |= {
+        f"{unit}_seen": sum(sizes[number] for number in seen),
+        f"{unit}_not_reached": sum(size for number, size in enumerate(sizes) if number not in seen),
+        f"{unit}_trained": sum(sizes[number] * times for number, times in seen.items()),
+    }
+    if not curve.what.endswith("(control)"):
+        speed = round(facts[f"{unit}_trained"] / max(curve.seconds, 1e-9), 1)
+        epochs = round(sum(seen.values()) / len(sizes), 3)
+        tracking.measure(curve=curve.points, training_seconds=round(curve.seconds, 2), epochs=epochs, **{f"{unit}_per_second": speed})
+    return facts
 
 
-def fit(
-    model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any
-) -> list[dict[str, float]]:
-    """Train on packed blocks; returns the loss curve.
+def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
+    """How many blocks the budget did not reach, and rows: one is seen when any of its tokens is."""
+    every = set(itertools.chain.from_iterable(blocks["rows"]))
+    reached = set(itertools.chain.from_iterable(blocks.select(sorted(seen))["rows"]))
+    return {"blocks_not_reached": len(blocks) - len(seen), "rows_seen": len(reached), "rows_not_reached": len(every - reached)}
+
+
+def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any) -> dict[str, int]:
+    """Train on packed blocks; returns what was seen of them, in the same counts every time.
+
+    What is "seen" was trained on at least once, what is "not reached" never, because the budget ended before; together
+    they are all there was. `tokens_trained` counts a token as often as it was trained on.
 
     `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
     temperature=` it is distillation. Blocks are of `cfg.length` tokens.
@@ -167,42 +239,37 @@ def fit(
     set_seed(cfg.seed)
     # padding is no work worth counting
     filled = sum(map(len, blocks["input_ids"])) / max(1, len(blocks))
-    per_step = cfg.batch * cfg.accumulation * filled
-    curve = Curve(what, per_step, "tok")
+    curve = Curve(what, cfg.batch * cfg.accumulation * filled, "tok")
     collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
     with tempfile.TemporaryDirectory() as work:
         if what == "tune":
             args = _arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
-            trainer: Trainer = PlainLossSFT(
+            trainer: CountingTrainer = PlainLossSFT(
                 model, args, data_collator=collate, train_dataset=blocks, processing_class=tokenizer, callbacks=[curve]
             )
         else:
             args = _arguments(TrainingArguments, cfg, len(blocks), work)
-            kind: Any = DistillTrainer if distill else Trainer
+            kind: Any = DistillTrainer if distill else CountingTrainer
             trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
-        trainer.remove_callback(PrinterCallback)  # the bar says it already
-        trainer.train()
-    _finish(curve, cfg.steps(len(blocks)), per_step, "tokens")
-    return curve.points
+        return _learn(trainer, curve, "tokens")
 
 
 def fit_preferences(
     model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str
-) -> list[dict[str, float]]:
-    """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL."""
+) -> dict[str, int]:
+    """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL.
+
+    Returns what was seen of the pairs, in the words of `fit`.
+    """
     set_seed(cfg.seed)
-    per_step = cfg.batch * cfg.accumulation
-    curve = Curve("align", per_step, "pair")
+    curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
     tokenizer.padding_side = "left"
     with tempfile.TemporaryDirectory() as work:
         args = _arguments(
             DPOConfig, cfg, len(pairs), work, beta=beta, loss_type=[loss], max_length=cfg.length, precompute_ref_log_probs=True
         )
-        trainer = DPOTrainer(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    _finish(curve, cfg.steps(len(pairs)), per_step, "pairs")
-    return curve.points
+        trainer = CountingDPO(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
+        return _learn(trainer, curve, "pairs")
 
 
 @torch.inference_mode()

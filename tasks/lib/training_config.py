@@ -38,4 +38,5 @@ class TrainingConfig(StageConfig):
             return int(self.trainer["max_steps"])
         if self.tokens is not None:
             return max(1, round(self.tokens / (self.batch * self.accumulation * self.length)))
-        return max(1, math.ceil(self.epochs * blocks / (self.batch * self.accumulation)))
+        # the last step of an epoch may be a short one, and is a step all the same
+        return math.ceil(self.epochs * math.ceil(blocks / (self.batch * self.accumulation)))

@@ -1,10 +1,19 @@
 """Any model on a domain's suite: from a folder, and from the hub's local cache at a pinned revision."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from flows.prepare import prepare
+from tasks.base import BaseConfig, Folder, base
+from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.lib.base_source import resolve
+from tasks.lib.execute import Direct
+from tasks.lib.flow import Order
+from tasks.quantize import QuantizeConfig, quantize
+from tasks.split import Split
 from tests.conftest import slmforge, write_toy
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -39,9 +48,14 @@ def hub_cache(model: Path, home: Path) -> None:
 
 def test_a_folder_and_the_hub_cache_give_the_same_scores(model: Path, tmp_path: Path) -> None:
     write_toy(tmp_path)
-    folder = slmforge("evaluate", "toy", "--model", str(model), cwd=tmp_path)
+    home = tmp_path / "own"
+    home.mkdir()
+    homes = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "HF_HOME": str(home / "hf")}
+    folder = slmforge("evaluate", "toy", "--model", str(model), cwd=tmp_path, **homes)
     assert folder.returncode == 0, folder.stderr + folder.stdout
     assert "acc" in folder.stdout
+    assert not (home / "hf").exists(), "evaluation rows stay in the runs folder"
+    assert not [file for file in home.rglob("*") if file.is_file() and b"What colour" in file.read_bytes()]
     hub_cache(model, tmp_path / "home")
     source = f"base.source={{kind: hub, model: someone/tiny, revision: {REVISION}}}"
     hub = slmforge("evaluate", "toy", source, cwd=tmp_path, HF_HOME=str(tmp_path / "home"))
@@ -65,3 +79,30 @@ def test_a_branch_name_is_no_pinned_revision(tmp_path: Path) -> None:
     done = slmforge("plan", "toy", "base.source={kind: hub, model: someone/tiny, revision: main}", cwd=tmp_path)
     assert done.returncode == 2
     assert "revision" in done.stderr
+
+
+def test_the_shipped_model_is_scored_from_our_own_store_as_in_the_pipeline(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLMFORGE_RUNS", str(tmp_path / "runs"))
+    write_toy(tmp_path)
+    job, given = prepare.job(Order("toy")), Folder(kind="folder", path=model)
+    small = quantize(QuantizeConfig(), base(BaseConfig(source=given), resolve(given)))
+    data: Split = prepare.under(Direct(), job)
+    wanted = evaluate(EvaluateConfig(texts=10, limit=10, length=128), job.domain.suite, data, small)
+    done = slmforge("evaluate", "toy", "--model", small.id, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert wanted.tasks[0].sentence() in done.stdout
+    files = (tmp_path / "runs/artifacts/evaluate").glob("*/artifact.json")
+    facts = [json.loads(file.read_text())["facts"] for file in files if file.parent.name not in wanted.id]
+    kept = ("tasks", "answers", "domain_bits_per_byte", "general_bits_per_byte", "parameters")
+    assert [{key: fact[key] for key in kept} for fact in facts] == [wanted.model_dump(mode="json", include=set(kept))]
+
+    shutil.copytree(small.path, tmp_path / "elsewhere")
+    refused = slmforge("evaluate", "toy", "--model", "elsewhere", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "quantization_config" in refused.stderr
+    trained = slmforge("plan", "toy", f"base.source={{kind: folder, path: {small.path}}}", cwd=tmp_path)
+    assert trained.returncode == 3, "it is no base to train"
+    assert "quantization_config" in trained.stderr

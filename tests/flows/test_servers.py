@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.parse
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,6 +88,72 @@ def test_a_killed_flow_leaves_no_server_behind(tmp_path: Path, removed: bool) ->
     while (found := processes_of(tmp_path)) and time.monotonic() < deadline:
         time.sleep(1)
     assert found == []
+
+
+def ask(place: Path) -> subprocess.Popen[str]:
+    """A process that asks for the shared server, prints its address, and holds its lease until a line comes."""
+    program = "from tasks.lib import servers\nlease = servers.Lease()\nprint(servers.prefect_api(), flush=True)\ninput()\nlease.release()"
+    kept = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "PREFECT_HOME")}
+    environment = {**kept, "SLMFORGE_RUNS": str(place / "runs"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    """What it printed."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def listener(url: str) -> psutil.Process:
+    """The process that listens at an address on loopback."""
+    port = urllib.parse.urlsplit(url).port
+    (pid,) = {c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port and c.pid}
+    return psutil.Process(pid)
+
+
+def test_a_server_that_is_slow_to_answer_stays_the_only_one(tmp_path: Path) -> None:
+    first = ask(tmp_path)
+    url = address(first)
+    server = listener(url)
+    server.suspend()  # as on a machine that is busy
+    second = ask(tmp_path)
+    time.sleep(8)
+    assert second.poll() is None, "it waits"
+    server.resume()
+    assert address(second) == url
+    assert sum("server start" in line for line in processes_of(tmp_path)) == 1
+    for process in (first, second):
+        process.communicate("\n", timeout=60)
+        assert process.returncode == 0
+
+
+def test_a_keeper_ends_neither_a_server_in_use_nor_anothers_note(tmp_path: Path) -> None:
+    holder = ask(tmp_path)
+    url = address(holder)
+    note = tmp_path / "runs/prefect/server.json"
+    another = {"url": "http://127.0.0.1:9/api", "pid": os.getpid()}
+    note.write_text(json.dumps(another))
+    time.sleep(4)
+    assert servers.answers(f"{url}/health"), "its lease is held"
+    note.unlink()
+    time.sleep(4)
+    assert servers.answers(f"{url}/health"), "its lease is held"
+    note.write_text(json.dumps(another))
+    holder.communicate("\n", timeout=60)
+    deadline = time.monotonic() + 3 * servers.GRACE
+    while (found := processes_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert found == []
+    assert json.loads(note.read_text()) == another
+
+
+def test_nobody_waits_for_a_server_whose_process_is_gone() -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    started = time.monotonic()
+    assert not servers._is_there(servers.Note(f"http://127.0.0.1:{servers.free_port()}/api", dead.pid))
+    assert time.monotonic() - started < servers.PATIENCE / 3
 
 
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:

@@ -41,3 +41,12 @@ def test_equal_ratings_and_other_datasets_are_no_counterpart() -> None:
     made = pairs_of(rows)
     assert made.pairs == []
     assert made.used == set()
+
+
+def test_answers_under_another_system_text_are_no_counterpart() -> None:
+    given = [("doctor", 2.0), ("patient", 1.0), ("doctor", 1.0), (None, 0.0)]
+    rows = [
+        row(n, answer=f"answer {n}", rating=rating, **({"system": system} if system else {})) for n, (system, rating) in enumerate(given)
+    ]
+    (pair,) = pairs_of(rows).pairs
+    assert (pair["system"], pair["chosen"], pair["rejected"]) == ("doctor", "answer 0", "answer 2")

@@ -3,11 +3,13 @@
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.lib import store
 from tasks.lib.errors import DataError
 from tasks.lib.quarantine import admit
 
@@ -34,9 +36,9 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def refused(folder: Path) -> DataError:
+def refused(folder: Path, *, quantised: bool = False) -> DataError:
     with pytest.raises(DataError) as caught:
-        admit(folder)
+        admit(folder, quantised=quantised)
     assert caught.value.remedy
     return caught.value
 
@@ -105,3 +107,68 @@ def test_an_index_that_names_other_files_is_refused(index: str, model: Path) -> 
     refused(model)
     (model / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model.safetensors"}}')
     assert len(admit(model)) == 4
+
+
+TORCHAO = {"model_type": "llama", "quantization_config": {"quant_method": "torchao", "quant_type": {}}}
+
+
+def quantised_artifact(model: Path, config: object = TORCHAO) -> Path:
+    """The model as a committed artifact of our own store, with this config.json."""
+    (model / "config.json").write_text(json.dumps(config))
+    with store.lock("quantize/0123"):
+        work = store.workspace("quantize/0123")
+        shutil.copytree(model, work, dirs_exist_ok=True)
+        empty: dict[str, Any] = {key: {} for key in ("identity", "config", "inputs", "facts", "measured", "libraries", "made")}
+        named = {"stage": "quantize", "version": "1", "id": "quantize/0123", "digest": "0" * 64}
+        store.commit(work, store.Record.model_validate({**named, **empty, "files": store.list_files(work)}))
+    return store.root() / "quantize/0123"
+
+
+def test_a_quantised_model_of_our_own_store_is_admitted_where_it_is_asked_for(model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model)
+    assert [path.name for path in admit(folder, quantised=True)] == ["model.safetensors", "config.json", "tokenizer.json"]
+    (workplace / "link").symlink_to(folder)
+    assert admit(workplace / "link", quantised=True)
+    assert "quantization_config" in refused(folder).found, "it can be scored, not trained"
+
+
+def test_a_quantised_model_from_elsewhere_is_refused_even_with_a_record(model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model)
+    assert "quantization_config" in refused(model, quantised=True).found
+    for place in (
+        workplace / "copy",
+        workplace / "artifacts/quantize/0123",
+        store.root() / "quantize/4567",
+        store.root() / "other/quantize/0123",
+    ):
+        shutil.copytree(folder, place)
+        found = refused(place, quantised=True)
+        assert "quantization_config" in found.found
+        assert "slmforge evaluate" in found.remedy
+    (folder / store.RECORD).unlink()
+    assert "quantization_config" in refused(folder, quantised=True).found
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_an_artifact_that_is_not_as_it_was_committed_is_refused(file: str, model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model)
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content + b" ")
+    assert file in refused(folder, quantised=True).found
+
+
+def test_weights_that_are_not_in_the_record_are_refused(model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model)
+    shutil.copyfile(folder / "model.safetensors", folder / "more.safetensors")
+    assert "quantization_config" in refused(folder, quantised=True).found
+
+
+@pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes"}, {}, None, "torchao"])
+def test_quantisation_that_is_not_ours_is_refused_in_our_store_too(settings: object, model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model, {"model_type": "llama", "quantization_config": settings})
+    assert "quantization_config" in refused(folder, quantised=True).found
+
+
+def test_code_in_our_own_store_is_refused(model: Path, workplace: Path) -> None:
+    folder = quantised_artifact(model, {**TORCHAO, "auto_map": {"AutoModel": "x.X"}})
+    assert "auto_map" in refused(folder, quantised=True).found

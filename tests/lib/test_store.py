@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,64 @@ def test_a_view_is_recorded_but_is_not_what_an_artifact_is(tmp_path: Path) -> No
     assert len(full) == 2
     assert store.content_digest(full, {}) == store.content_digest(bare, {})
     assert store.content_digest(bare, {"a": 1}) != store.content_digest(bare, {})
+
+
+class Passing(Artifact):
+    """Stands for something outside the store that can go away."""
+
+    folder: str
+
+    def gone(self) -> str | None:
+        return "it is gone" if (Path(os.environ["SLMFORGE_RUNS"]) / "gone").exists() else None
+
+
+@stage(version="1")
+def passing(out: Path, cfg: NoteConfig) -> Passing:
+    """Files at two depths."""
+    (out / "eval" / "deep").mkdir(parents=True)
+    (out / "eval" / "deep" / "one.txt").write_text(cfg.text)
+    (out / "two.txt").write_text(str(os.getpid()))
+    return Passing(folder="eval")
+
+
+def test_files_and_the_folders_that_name_them_are_on_disk_before_the_artifact_has_its_name(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    made = passing(NoteConfig())
+    *before, parent = synced
+    assert parent == made.path.parent
+    work = before[-1]
+    assert {path.relative_to(work).as_posix() for path in before} == {
+        ".", "artifact.json", "two.txt", "eval", "eval/deep", "eval/deep/one.txt",
+    }  # fmt: skip
+
+
+def test_a_kill_while_a_committed_artifact_is_replaced_leaves_no_record_without_its_files(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = passing(NoteConfig())
+    (workplace / "runs" / "gone").touch()
+
+    def killed(folder: Path, **options: Any) -> None:
+        (Path(folder) / "two.txt").unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            passing(NoteConfig())
+    (workplace / "runs" / "gone").unlink()
+    record = store.find(first.id)
+    assert record is not None
+    store.verify(record)
+    (workplace / "runs" / "gone").touch()
+    passing(NoteConfig())
+    assert [path.name for path in first.path.parent.iterdir() if path.is_dir()] == [first.path.name]

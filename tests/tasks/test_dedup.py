@@ -82,6 +82,19 @@ def test_every_row_of_a_contradiction_is_set_aside_and_none_is_called_a_repeat(w
     assert all(line.balanced for line in made.ledger)
 
 
+def test_answers_under_another_system_text_contradict_nothing(workplace: Path) -> None:
+    rated = [("doctor", 2), ("patient", 1), ("nurse", 1), ("nurse", 2)]
+    maps = {"system": "{s}", "prompt": "one?", "answer": "A", "rating": "{r}"}
+    ratings = resolved(workplace, "ratings", "preference", [dict(zip("sr", row, strict=True)) for row in rated], map=maps)
+    maps = {"system": "{s}", "prompt": "one?", "a": "A", "b": "B", "winner": "{w}"}
+    picked = [("doctor", "a"), ("patient", "b"), ("nurse", "a"), ("nurse", "b")]
+    choices = resolved(workplace, "choices", "preference", [dict(zip("sw", row, strict=True)) for row in picked], map=maps)
+    assert reasons(dedup(DedupConfig(), ingested(ratings, choices))) == {
+        **dict.fromkeys(("ratings:3", "ratings:4"), "contradictory-rating"),
+        **dict.fromkeys(("choices:3", "choices:4"), "contradictory-choice"),
+    }
+
+
 @pytest.mark.parametrize("card", [{}, {"choices": ["yes", "no"]}])
 def test_two_answers_contradict_each_other_only_where_there_are_choices(card: dict[str, Any], workplace: Path) -> None:
     rows = [{"q": "one?", "a": "yes"}, {"q": "one?", "a": "no"}]
