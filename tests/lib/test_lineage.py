@@ -74,7 +74,7 @@ def publish(toy: Path) -> Path:
     return mirror
 
 
-@pytest.mark.parametrize(("old", "new"), [("title: Colours", "title: Colours of things"), (PUBLISHED, "https://example.com/moved.csv")])
+@pytest.mark.parametrize(("old", "new"), [("title: Colours", "title: Colours of things"), (PUBLISHED, "https://example.com/moved/colours.csv")])
 def test_a_corrected_card_reaches_the_version_though_the_data_stay_the_same(toy: Path, old: str, new: str) -> None:
     mirror = publish(toy)
     before = sketched(mirror=mirror)
