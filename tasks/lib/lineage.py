@@ -26,7 +26,7 @@ class Declaration(Declared):
 
 def declare(duties: Duties, sources: Sources) -> Declaration:
     """The declaration of a domain with resolved sources; where their files lie on this machine is no part of it."""
-    written = [resolved.model_dump(mode="json", exclude={"file"}) for resolved in sources.datasets]
+    written = [{**resolved.identity(), "dataset": resolved.dataset.model_dump(mode="json")} for resolved in sources.datasets]
     return Declaration(duties=duties, edition=sources.edition, sources=written)
 
 
@@ -87,8 +87,13 @@ def _walk(identifier: str, stages: dict[str, Any]) -> None:
 
 def _sources(declared: Declaration, data: Any) -> list[dict[str, Any]]:
     """Every source file: where from, under which licence, its digest, and what became of its rows."""
+    found = []
     written = {source["dataset"]["name"]: source for source in declared.sources}
-    return [{**written[line.dataset]["dataset"], **line.identity(), "bytes": written[line.dataset]["bytes"]} for line in data.ledger]
+    for line in data.ledger:
+        source = written[line.dataset]
+        sizes = {file["sha256"]: file["bytes"] for file in source["files"]}
+        found.append({**source["dataset"], **line.identity(), "bytes": sizes[line.sha256]})
+    return found
 
 
 def _diffs(stages: dict[str, Any]) -> dict[str, str]:

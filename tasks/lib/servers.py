@@ -32,10 +32,11 @@ PATIENCE = 30.0  # seconds in which a server whose process lives may leave us wi
 
 
 class Note(NamedTuple):
-    """Address and process id of the server that is shared."""
+    """Address, process id and folder of the server that is shared."""
 
     url: str
     pid: int
+    home: str
 
 
 class Lease:
@@ -137,11 +138,12 @@ def _note_file() -> Path:
 
 
 def _note() -> Note | None:
-    """The note, once the server has answered its keeper."""
+    """The note, once the server has answered its keeper; one that came with a copied folder is another's."""
     try:
-        return Note(**json.loads(_note_file().read_text()))
+        note = Note(**json.loads(_note_file().read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    return note if note.home == str(_home()) else None
 
 
 def _is_there(note: Note) -> bool:
@@ -185,7 +187,7 @@ def keep() -> None:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    mine = Note(url, server.pid)
+    mine = Note(url, server.pid, str(_home()))
     noted, needed = False, time.monotonic()
     try:
         # the note may be another's by now, when this server was taken for dead: whoever uses it still holds a lease

@@ -132,7 +132,7 @@ def test_a_keeper_ends_neither_a_server_in_use_nor_anothers_note(tmp_path: Path)
     holder = ask(tmp_path)
     url = address(holder)
     note = tmp_path / "runs/prefect/server.json"
-    another = {"url": "http://127.0.0.1:9/api", "pid": os.getpid()}
+    another = {"url": "http://127.0.0.1:9/api", "pid": os.getpid(), "home": str(note.parent)}
     note.write_text(json.dumps(another))
     time.sleep(4)
     assert servers.answers(f"{url}/health"), "its lease is held"
@@ -148,11 +148,22 @@ def test_a_keeper_ends_neither_a_server_in_use_nor_anothers_note(tmp_path: Path)
     assert json.loads(note.read_text()) == another
 
 
+def test_a_copied_folder_gets_a_server_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    first = ask(tmp_path / "one")
+    url = address(first)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    second = ask(tmp_path / "two")
+    assert address(second) != url
+    for process in (first, second):
+        process.communicate("\n", timeout=60)
+
+
 def test_nobody_waits_for_a_server_whose_process_is_gone() -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     started = time.monotonic()
-    assert not servers._is_there(servers.Note(f"http://127.0.0.1:{servers.free_port()}/api", dead.pid))
+    assert not servers._is_there(servers.Note(f"http://127.0.0.1:{servers.free_port()}/api", dead.pid, "here"))
     assert time.monotonic() - started < servers.PATIENCE / 3
 
 

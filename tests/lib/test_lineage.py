@@ -74,12 +74,23 @@ def publish(toy: Path) -> Path:
     return mirror
 
 
-@pytest.mark.parametrize(("old", "new"), [("title: Colours", "title: Colours of things"), (PUBLISHED, "https://example.com/moved/colours.csv")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("title: Colours", "title: Colours of things"), (PUBLISHED, "https://example.com/moved/colours.csv")]
+)
 def test_a_corrected_card_reaches_the_version_though_the_data_stay_the_same(toy: Path, old: str, new: str) -> None:
     mirror = publish(toy)
     before = sketched(mirror=mirror)
     edit(toy / "domain.yaml", old, new)
     assert {"register", "report"} <= changed(before, sketched(mirror=mirror)) <= {"ingest", "register", "report"}
+
+
+def test_the_same_domain_in_another_place_is_the_same_version(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = sketched()
+    elsewhere = toy.parent.parent / "elsewhere"
+    shutil.copytree(toy.parent, elsewhere / "domains")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("SLMFORGE_RUNS", str(elsewhere / "runs"))
+    assert sketched() == here
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +162,7 @@ def test_the_lineage_holds_the_verdicts_of_now_and_the_address_of_every_source(t
     assert colours["title"] == "Colours of things"
     assert colours["source"] == {"url": PUBLISHED, "sha256": digests.of_file(mirror / "published.csv")}
     assert colours["licence"] == "CC0-1.0"
+    assert colours["bytes"] == (mirror / "published.csv").stat().st_size
     assert colours["rows_in"] == colours["rows_used"] + sum(colours["set_aside"].values())
 
 
