@@ -222,7 +222,7 @@ def why(asked: Order, stage: str) -> None:
 
 def runs(name: str | None, as_json: bool) -> None:
     """List flow runs, after delivering what waits."""
-    from tasks.lib import tracking
+    from tasks.lib import spool, tracking
 
     left = 0
     if any(tracking.spool().glob("*.jsonl")):
@@ -235,13 +235,15 @@ def runs(name: str | None, as_json: bool) -> None:
     lines = [json.loads(line) for line in place.read_text().splitlines()] if place.is_file() else []
     lines = [line for line in lines if name in (None, line["domain"])]
     if as_json:
-        print(json.dumps({"runs": lines, "waiting_events": left}, indent=1))
+        print(json.dumps({"runs": lines, "waiting_events": left, "refused_events": spool.refused()}, indent=1))
         return
     for line in lines[-30:]:
         print(
             f"{line['at']}  {line['flow']:<9} {line['domain']:<14} {line['status']:<16} made {len(line['made'])}, cached {len(line['cached'])}"
         )
     print(f"{len(lines)} runs; {left} events wait for MLflow")
+    if refused := spool.refused():
+        print(f"MLflow refused {refused} events for good; they lie with their reasons in {spool.refusals()}")
 
 
 def new(name: str) -> None:

@@ -47,25 +47,27 @@ EXPECTATIONS = """\
 tune:
   - expect_column_values_to_not_be_null: {column: response, mostly: 0.99}
 """
-TASK = """\
-# An lm-evaluation-harness task over the rows held back from `questions`.
-task: TASK_answers
-dataset_path: json
-dataset_kwargs: {data_files: {test: questions-heldout.jsonl}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{prompt}}"
-doc_to_target: "{{response}}"
-generation_kwargs: {max_gen_toks: 32, until: ["\\n"]}
-metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true}]
-metadata: {version: 1}
-"""
 README = """\
 # {name}
 
 What the data are, where they come from, what they must not be used for.
 
 Add files with `slmforge add {name} FILE`, then run `slmforge check {name}`.
+
+To measure on questions that are kept back: give the dataset `holdout: 20` in `domain.yaml`, and make `eval/answers.yaml`:
+
+```yaml
+task: {task}_answers
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: questions-heldout.jsonl}}}}   # the dataset's name and -heldout
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{response}}}}"
+generation_kwargs: {{max_gen_toks: 32, until: ["\\n"]}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true}}]
+metadata: {{version: 1}}
+```
 """
 
 
@@ -84,6 +86,5 @@ def write(name: str) -> Path:
     (folder / "eval").mkdir()
     (folder / "domain.yaml").write_text(CARD.format(name=name), encoding="utf-8")
     (folder / "expectations.yaml").write_text(EXPECTATIONS, encoding="utf-8")
-    (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
-    (folder / "eval" / "answers.yaml").write_text(TASK.replace("TASK", name.replace("-", "_")), encoding="utf-8")
+    (folder / "README.md").write_text(README.format(name=name, task=name.replace("-", "_")), encoding="utf-8")
     return folder

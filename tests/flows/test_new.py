@@ -52,6 +52,17 @@ def test_a_new_domain_needs_only_its_files(legal: Path, cli: Run, workplace: Pat
     assert all(line["rows_in"] == line["rows_used"] + sum(line["set_aside"].values()) for line in lines_of.values())
 
 
+def test_the_task_in_the_readme_is_one(legal: Path, cli: Run, workplace: Path) -> None:
+    (workplace / "questions.csv").write_text("question,answer\n" + "".join(f"Who pays item {i}?,the tenant pays {i}\n" for i in range(60)))
+    assert cli("add", "legal", "questions.csv", *SAID).returncode == 0
+    card = legal / "domain.yaml"
+    card.write_text(card.read_text().replace("  - name: questions\n", "  - name: questions\n    holdout: 20\n"))
+    task = (legal / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (legal / "eval/answers.yaml").write_text(task)
+    done = cli("check", "legal")
+    assert done.returncode == 0, done.stderr
+
+
 REAL = {
     "healthcare/sft/medquad_qa.jsonl": ("tune", {"prompt": "{question}", "response": "{answer}"}),
     "healthcare/corpus/medquad_ghr_answers.jsonl": ("corpus", {"text": "{text}"}),
