@@ -134,3 +134,14 @@ def cli(workplace: Path) -> Run:
         return slmforge(*words, cwd=workplace, **extra)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which the toy was adapted once; tests that change something copy it."""
+    place = tmp_path_factory.mktemp("adapted")
+    write_toy(place)
+    done = slmforge("adapt", "toy", cwd=place)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "toy version 1" in done.stdout
+    return place

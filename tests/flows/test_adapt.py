@@ -10,22 +10,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.conftest import ROOT, slmforge, write_toy
+from tests.conftest import ROOT, slmforge
 
 STAGES = ["ingest", "check", "clean", "dedup", "split", "base", "pretrain", "tune", "align", "distill", "quantize"]
 SCORED = ["base", "pretrain", "tune", "align", "distill", "quantize"]
 ALL = [*STAGES, *(f"evaluate:{name}" for name in SCORED), "register", "report"]
-
-
-@pytest.fixture(scope="module")
-def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory in which the toy was adapted once."""
-    place = tmp_path_factory.mktemp("adapted")
-    write_toy(place)
-    done = slmforge("adapt", "toy", cwd=place)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "toy version 1" in done.stdout
-    return place
 
 
 @pytest.fixture
