@@ -47,11 +47,11 @@ def check(asked: Order, as_json: bool) -> None:
         if not verdict.passed:
             screen.say("warning", "yellow", verdict.sentence())
     folders = {event.name: event.artifact.path for event in current.events if event.artifact}
-    place = _card(asked.domain, data.ledger, checked.artifact.verdicts, folders, bool(job.domain.card.sensitive))  # type: ignore[union-attr]
+    place = _card(asked.domain, data.ledger, checked.artifact.verdicts, folders, bool(job.domain.card.sensitive))  # type: ignore[union-attr]  # the filter above
     screen.console.print(f"report card: {place}", soft_wrap=True)
     if any((folder / "set_aside.parquet").is_file() for folder in folders.values()):
         print(f"rows set aside, with reasons: slmforge rows {asked.domain} --set-aside")
-    docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]
+    docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]  # the filter above
     if docs.is_file():
         screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
 
