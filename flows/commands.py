@@ -228,7 +228,7 @@ def runs(name: str | None, as_json: bool) -> None:
     if any(tracking.spool().glob("*.jsonl")):
         from tasks.lib import delivery
 
-        courier = delivery.Courier()
+        courier = delivery.courier()
         courier.start()
         left = courier.finish(60)
     place = places.runs() / "history.jsonl"

@@ -3,14 +3,16 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from tasks.lib import spool, tracking
 
 
-class Rounds:
-    """Delivers every few seconds; what a delivery is, a subclass says."""
+class Courier:
+    """Calls `deliver` every few seconds; it returns why something had to stay, or None."""
 
-    def __init__(self, interval: float = 2.0) -> None:
+    def __init__(self, deliver: Callable[[], str | None], interval: float = 2.0) -> None:
+        self._deliver = deliver
         self._stop = threading.Event()
         self._interval = interval
         self._refused = spool.refused()
@@ -21,16 +23,12 @@ class Rounds:
         """Begin."""
         self._thread.start()
 
-    def deliver(self) -> str | None:
-        """Deliver once; returns why something had to stay, or None."""
-        raise NotImplementedError
-
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
             self._once()
 
     def _once(self) -> None:
-        self.fault = self.deliver()
+        self.fault = self._deliver()
 
     def finish(self, seconds: float = 20.0) -> int:
         """Stop, try once more for at most `seconds`, say what did not arrive, and return how many events are left."""

@@ -13,7 +13,8 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric,
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks.lib import courier, places, servers, spool, tracking
+from tasks.lib import places, servers, spool, tracking
+from tasks.lib.courier import Courier
 
 # how a store that cannot be reached, or is busy, shows itself
 AWAY = (MlflowException, SQLAlchemyError, OSError)
@@ -284,13 +285,15 @@ def _dataset(event: spool.Event) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", event["context"])])
 
 
-class Courier(courier.Rounds):
+def courier() -> Courier:
     """Delivers in the background while a flow runs, so that curves can be watched."""
+    return Courier(_once)
 
-    def deliver(self) -> str | None:
-        """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
-        try:
-            deliver(wait=False)
-        except AWAY as error:
-            return f"MLflow is away ({first_line(error)})"
-        return spool.waits()
+
+def _once() -> str | None:
+    """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
+    try:
+        deliver(wait=False)
+    except AWAY as error:
+        return f"MLflow is away ({first_line(error)})"
+    return spool.waits()

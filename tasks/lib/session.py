@@ -26,9 +26,9 @@ def open_session(page: Flow[Any], order: Order, tags: dict[str, str], *, deliver
     current = Session(order.domain, page.name, writer, dict(tags), provenance())
     courier = None
     if deliver:
-        from tasks.lib.delivery import Courier
+        from tasks.lib import delivery
 
-        courier = Courier()
+        courier = delivery.courier()
         courier.start()
     status = "FAILED"
     try:

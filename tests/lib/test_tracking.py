@@ -69,7 +69,7 @@ def test_an_event_that_mlflow_refuses_is_set_aside_and_everything_else_arrives(
     monkeypatch.setenv("MLFLOW_TRUNCATE_LONG_VALUES", "false")
     finished("one", lambda w: w.params({"long": "x" * 7000, "short": "y"}), lambda w: w.metrics({"loss": 1.0}, 3))
     finished("two", lambda w: w.metrics({"loss": 2.0}))
-    courier = delivery.Courier()
+    courier = delivery.courier()
     courier.start()
     assert courier.finish(60) == 0
     run = the_run(mlflow, "one")
