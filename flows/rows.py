@@ -15,6 +15,7 @@ from tasks.lib.records import CONTENT, iterate
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 PARTS = ("corpus-train", "tune-train", "preference-train", "eval", "general-train")
+SHOWN = (*CONTENT, "rating", "winner")
 Row = dict[str, Any]
 
 
@@ -72,7 +73,10 @@ def _set_aside(asked: Order) -> Iterator[Row]:
     for stage, folder in _prepared(asked).items():
         if stage in STAGES:
             for row in iterate(folder, "set_aside"):
-                yield {**row, "stage": stage, "record": json.loads(row["record"])}
+                record = json.loads(row["record"])  # ingest keeps the columns as they were read, later stages the record
+                content = record if stage == "ingest" else {key: value for key, value in record.items() if key in SHOWN}
+                place = {key: record[key] for key in ("page", "heading") if stage != "ingest" and key in record}
+                yield {**row, **place, "stage": stage, "record": content}
 
 
 def _used(asked: Order) -> Iterator[Row]:

@@ -76,6 +76,7 @@ def rows(found: list[dict[str, Any]], aside: bool) -> None:
     """Rows with their place, why they were set aside, and how they begin."""
     for row in found:
         place = f"{row['file']}, row {row['row']}" + (f", page {row['page']}" if row.get("page") else "")
+        place += f", {row['heading']}" if row.get("heading") else ""
         why = f"{row['reason']}: {row['detail']}" if row.get("detail") else row.get("reason", row.get("part", ""))
         console.print(Text.assemble((row["id"], "bold"), f"  {place}  ", (why, "yellow" if aside else "dim")), soft_wrap=True)
         for name, value in row["record"].items():

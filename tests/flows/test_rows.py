@@ -25,6 +25,7 @@ def test_rows_set_aside_are_shown_with_their_reason_and_place(prepared: Run) -> 
     assert "response 'green' is none of the choices" in said
     assert "1 of 1 rows shown" in said
     everything = prepared("rows", "toy", "--set-aside").stdout
+    assert "holdout" not in everything, "what the pipeline keeps for itself is not shown"
     assert "[/bold] :smile: \\d[a-z]+" in everything
     assert "bom-only" in everything
 
