@@ -42,8 +42,8 @@ def adapt(job: Job[AdaptConfig]) -> Page:
     """Turn a base model into a domain model: data, training, compression, evaluation, registration, report."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
-    checked = check(cfg.check, job.domain.expectations, read)
-    tidy = clean(cfg.clean, read, checked)
+    checked = check(cfg.check, job.domain.expectations, read)  # a failed expectation ends the flow here
+    tidy = clean(cfg.clean, read)
     unique = dedup(cfg.dedup, tidy)
     data = split(cfg.split, unique)
 

@@ -106,6 +106,19 @@ def rows(name: str, reason: str | None, dataset: str | None, limit: int, out: st
 @main.command()
 @click.argument("name")
 @ordered
+@click.option("--by", "who", required=True, metavar="NAME", help="Who accepts the data.")
+@click.option("--why", required=True, metavar="REASON", help="Why they are as they should be.")
+def accept(name: str, who: str, why: str, **order: Any) -> None:
+    """Accept the data of domain NAME as they are now: drift is measured against this snapshot."""
+    from flows import accept as accepting
+    from flows import commands
+
+    accepting.accept(commands.order(name, **order), who, why)
+
+
+@main.command()
+@click.argument("name")
+@ordered
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def plan(name: str, as_json: bool, **order: Any) -> None:
     """Show every stage as cached or to run, with the reason, and every blocker."""

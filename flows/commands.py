@@ -257,8 +257,8 @@ def new(name: str) -> None:
 def schema(what: str) -> dict[str, Any]:
     """The JSON Schema of a YAML file that people write."""
     from flows.adapt import AdaptConfig
-    from tasks.lib.domain import DomainCard, Expectations
+    from tasks.lib.domain import DomainCard, Expected
 
-    kinds: dict[str, Any] = {"domain": DomainCard, "config": AdaptConfig, "expectations": Expectations}
+    kinds: dict[str, Any] = {"domain": DomainCard, "config": AdaptConfig, "expectations": Expected}
     made: dict[str, Any] = kinds[what].model_json_schema()
     return made

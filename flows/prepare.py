@@ -14,6 +14,6 @@ def prepare(job: Job[AdaptConfig]) -> Split:
     """Read, check, clean, deduplicate and split a domain's data."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
-    checked = check(cfg.check, job.domain.expectations, read)
-    tidy = clean(cfg.clean, read, checked)
+    check(cfg.check, job.domain.expectations, read)
+    tidy = clean(cfg.clean, read)
     return split(cfg.split, dedup(cfg.dedup, tidy))

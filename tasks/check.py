@@ -4,11 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tasks.lib import drift, waivers
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Expectations
+from tasks.lib.drift import Profile
 from tasks.lib.environment import muted
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import Records
+from tasks.lib.records import ROLES, Records
 from tasks.lib.stage import stage
 from tasks.lib.store import VIEW, Artifact
 
@@ -20,25 +22,29 @@ class CheckConfig(StageConfig):
 
 
 class Checked(Artifact):
-    """The verdicts; refuses what follows when a critical one failed."""
+    """The verdicts, and what the datasets look like; refuses what follows when a critical expectation failed."""
 
     verdicts: list[Verdict]
+    profiles: dict[str, Profile] = {}
 
     def refusal(self) -> str | None:
         """The critical expectations that failed, with rows."""
-        failed = [v for v in self.verdicts if not v.passed and v.severity != "warning"]
+        failed = [v for v in self.verdicts if v.stops]
         if not failed:
             return None
         lines = [v.sentence() for v in failed]
         return f"{len(failed)} expectation(s) failed: " + "; ".join(lines) + f". Data Docs: {self.path / VIEW}/index.html"
 
 
-@stage(version="1", needs=("expectations",))
+@stage(version="2", needs=("expectations",))
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:
-    """Judge the records by the domain's expectations, with Great Expectations; Data Docs go to view/."""
+    """Judge the records by the domain's expectations, with Great Expectations, and by what was accepted before."""
     from tasks.lib.expectations import judge
+    from tasks.lib.profiles import profiles
 
-    suites = {role: getattr(expectations, role) for role in type(expectations).model_fields if role != "sensitive"}
+    suites = {role: getattr(expectations, role) for role in ROLES}
     with muted():
         verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
-    return Checked(verdicts=verdicts)
+    found = profiles(records.path, records.ledger, expectations.sensitive)
+    verdicts += drift.judge(found, expectations.accepted, expectations.drift)
+    return Checked(verdicts=waivers.apply(expectations.waivers, verdicts), profiles=found)

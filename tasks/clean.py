@@ -4,7 +4,6 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.check import Checked
 from tasks.lib import progress, tracking
 from tasks.lib.cleaning import clean as cleaned
 from tasks.lib.cleaning import is_only_marks
@@ -21,8 +20,8 @@ class CleanConfig(StageConfig):
     min_chars: int = Field(default=20, ge=1, description="a corpus document shorter than this is set aside (too-short)")
 
 
-@stage(version="1")
-def clean(out: Path, cfg: CleanConfig, records: Records, checked: Checked) -> Records:
+@stage(version="2")
+def clean(out: Path, cfg: CleanConfig, records: Records) -> Records:
     """Normalise every text (NFC, marks, controls, white space); set aside empty and too short ones."""
     changed = 0
     with RecordWriter(out) as writer:

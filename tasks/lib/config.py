@@ -3,6 +3,7 @@
 import difflib
 import types
 import typing
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, date):
+        return value.isoformat()
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 

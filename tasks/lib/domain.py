@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -11,10 +11,12 @@ import pydantic
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from tasks.lib import places, suite
+from tasks.lib import drift, places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
+from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.waivers import Waiver, in_force
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
 Edition = Literal["starter", "full"]
@@ -200,15 +202,23 @@ class DomainCard(Declared):
         return self
 
 
-class Expectations(Declared):
-    """`expectations.yaml`: per role, expectations under Great Expectations' own names."""
+class Expected(Declared):
+    """`expectations.yaml`: per role, expectations under Great Expectations' own names; waivers; limits of drift."""
 
     corpus: list[dict[str, dict[str, Any]]] = []
     tune: list[dict[str, dict[str, Any]]] = []
     preference: list[dict[str, dict[str, Any]]] = []
     eval: list[dict[str, dict[str, Any]]] = []
     general: list[dict[str, dict[str, Any]]] = []
+    waivers: list[Waiver] = []
+    drift: DriftLimits = DriftLimits()
+
+
+class Expectations(Expected):
+    """What is expected of a domain's data, with what the card calls sensitive and the snapshots that were accepted."""
+
     sensitive: list[str] = []
+    accepted: dict[str, Accepted] = {}
 
 
 class Suite(Declared):
@@ -269,12 +279,16 @@ def load(name: str) -> Domain:
     folder = places.domain_folder(name)
     file = folder / "domain.yaml"
     card = build(DomainCard, read_yaml(file) or {}, f"the domain card {file}")
-    expectations = Expectations(sensitive=card.sensitive)
+    beside = {"sensitive": card.sensitive, "accepted": drift.accepted(folder)}
+    expectations = build(Expectations, beside, f"the domain folder {folder}")
     if (file := folder / "expectations.yaml").is_file():
         written = read_yaml(file) or {}
-        if not isinstance(written, dict) or "sensitive" in written:
-            found = "`sensitive:`" if isinstance(written, dict) else "no mapping at the top"
-            raise ConfigError(f"expectations {file} by role", found, "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml")
-        expectations = build(Expectations, {**written, "sensitive": card.sensitive}, f"expectations {file}")
+        if not isinstance(written, dict) or set(beside) & set(written):
+            found = "`sensitive:` or `accepted:`" if isinstance(written, dict) else "no mapping at the top"
+            remedy = "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml, and `slmforge accept` writes what is accepted"
+            raise ConfigError(f"expectations {file} by role", found, remedy)
+        expectations = build(Expectations, {**written, **beside}, f"expectations {file}")
+        held = in_force(expectations.waivers, datetime.now(UTC).date())
+        expectations = expectations.model_copy(update={"waivers": held})
     tasks = suite.read(folder, card.datasets)
     return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))

@@ -1,42 +1,43 @@
-"""Expectations on records, judged by Great Expectations (its only importer)."""
+"""Expectations on records, judged by Great Expectations in batches (its only importer, with its pages)."""
 
-import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import great_expectations as gx
-import pandas as pd
-from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.exceptions import ExpectationNotFoundError
-from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.expectation import (
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    MulticolumnMapExpectation,
+)
 from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
 
+from tasks.lib import data_docs, progress
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import CONTENT, ROLES, iterate
+from tasks.lib.frames import Frames
+from tasks.lib.records import ROLES
 
-KEPT_IDS = 20  # failing rows named per expectation
-# Data Docs show values of failing rows as they are: nothing that stands in a row may run or be fetched when one looks
-POLICY = "default-src 'none'; style-src 'unsafe-inline' https:; font-src https: data:; img-src data:"
-FLAT = ("id", "dataset", "file", "row", "group", "rating", "winner")
-
-
-def flatten(folder: Path, role: str) -> pd.DataFrame:
-    """Records of one role as a table: identity columns, content columns, and `<column>_chars`."""
-    rows = []
-    for row in iterate(folder, role):
-        flat = {key: row[key] for key in FLAT if key in row}
-        for name in CONTENT:
-            if name in row:
-                flat[name] = row[name] or None
-                flat[f"{name}_chars"] = len(row[name])
-        rows.append(flat)
-    return pd.DataFrame(rows)
+KEPT = 20  # failing rows named, and values shown, per expectation
+BY_ROW = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
+# judged row by row in GX's words, but a row's verdict depends on the others
+NOT_BY_ROW = (
+    "expect_column_values_to_be_unique", "expect_column_values_to_be_increasing", "expect_column_values_to_be_decreasing",
+    "expect_column_value_z_scores_to_be_less_than", "expect_column_values_to_not_be_outliers", "expect_compound_columns_to_be_unique",
+    "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
+)  # fmt: skip
+SUMS = ("element_count", "unexpected_count", "missing_count")
+LISTS = ("partial_unexpected_list", "unexpected_index_list", "partial_unexpected_index_list")
+Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 
-def judge(folder: Path, suites: dict[str, list[dict[str, dict[str, Any]]]], sensitive: list[str], docs: Path | None) -> list[Verdict]:
+def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None) -> list[Verdict]:
     """Judge every role's records by its suite, and write Data Docs below `docs`.
+
+    Expectations on single rows are judged in batches, and memory does not grow with the rows; one on a whole column
+    (a mean, values that are unique) holds the columns that it names.
 
     Args:
         folder: a records artifact's folder.
@@ -49,74 +50,140 @@ def judge(folder: Path, suites: dict[str, list[dict[str, dict[str, Any]]]], sens
     """
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    actions = []
-    if docs is not None:
-        context.add_data_docs_site(site_name="docs", site_config=_site(docs))
-        actions = [UpdateDataDocsAction(name="docs", site_names=["docs"])]
-    source = context.data_sources.add_pandas("records")
     verdicts: list[Verdict] = []
     for role in ROLES:
-        table = flatten(folder, role)
         if not suites.get(role):
             continue
-        if table.empty:
+        frames = Frames(folder, role)
+        if not frames.rows:
             verdicts.append(_nothing_to_judge(role))
             continue
-        batch = source.add_dataframe_asset(role).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(name=role))
         for entry in suites[role]:
             for name, arguments in entry.items():
                 suite.add_expectation(_expectation(role, name, arguments, sensitive))
-        definition = context.validation_definitions.add(gx.ValidationDefinition(name=role, data=batch, suite=suite))
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(
-                name=role,
-                validation_definitions=[definition],
-                actions=actions,
-                result_format=_result_format(table, sensitive),
-            )
-        )
-        result = checkpoint.run(batch_parameters={"dataframe": table})
-        for run in result.run_results.values():
-            verdicts += [_verdict(role, found, sensitive) for found in run.results]
+        result = _Judging(context, role, frames, sensitive).judge(suite)
+        verdicts += [_verdict(role, found, sensitive) for found in result.results]
+        if docs is not None:
+            data_docs.keep(context, role, result)
     if docs is not None:
-        _disarm(docs)
+        data_docs.write(context, docs)
     return verdicts
 
 
-def _disarm(docs: Path) -> None:
-    """Give every page a content security policy, and an index that needs no script and no network."""
-    tag = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    links = []
-    for page in sorted(docs.rglob("*.html")):
-        text = page.read_text(encoding="utf-8")
-        head = re.search(r"<head[^>]*>", text)
-        page.write_text(tag + text if head is None else text[: head.end()] + tag + text[head.end() :], encoding="utf-8")
-        kind = {"validations": "results", "expectations": "suite"}.get(page.relative_to(docs).parts[0])
-        if kind:
-            role = page.stem if kind == "suite" else page.relative_to(docs).parts[1]
-            links.append(f'<li><a href="{quote(page.relative_to(docs).as_posix())}">{role}: {kind}</a></li>')
-    title = "Great Expectations: Data Docs"
-    index = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{tag}<title>{title}</title></head>'
-    (docs / "index.html").write_text(f"{index}<body><h1>{title}</h1><ul>{''.join(links)}</ul></body></html>", encoding="utf-8")
+class _Judging:
+    """One role's suite on one role's rows."""
+
+    def __init__(self, context: Any, role: str, frames: Frames, sensitive: list[str]) -> None:
+        self._role, self._frames, self._context = role, frames, context
+        self._shown = not set(sensitive) & set(frames.columns)
+        asset = context.data_sources.add_pandas(role).add_dataframe_asset(role)
+        self._definition = asset.add_batch_definition_whole_dataframe("all")
+
+    def judge(self, suite: Any) -> Any:
+        """The suite's result over all rows, as GX gives it for a single batch."""
+        by_row = [expectation for expectation in suite.expectations if _is_by_row(expectation)]
+        others = [expectation for expectation in suite.expectations if not _is_by_row(expectation)]
+        merged: dict[str, Any] = {}
+        batches = self._frames.batches(self._columns(by_row)) if by_row else []
+        for table in progress.rows(batches, f"check {self._role}"):
+            for found in self._validate(table, by_row).results:
+                _raise_what_it_raised(self._role, found)
+                key = _key(found.expectation_config)
+                merged[key] = _added(merged[key], found) if key in merged else _trimmed(found)
+        for expectation in others:
+            map_like = isinstance(expectation, BY_ROW)
+            table = self._frames.whole([*self._columns([expectation]), *(["id"] if map_like else [])])
+            (found,) = self._validate(table, [expectation]).results
+            _raise_what_it_raised(self._role, found)
+            merged[_key(found.expectation_config)] = _trimmed(found)
+        return _suite_result(suite.name, [merged[_key(expectation.configuration)] for expectation in suite.expectations])
+
+    def _validate(self, table: Any, expectations: Iterable[Any]) -> Any:
+        """One table's result; failing rows by id, values only where no column of the role is sensitive."""
+        batch = self._definition.get_batch(batch_parameters={"dataframe": table})
+        keyed = {"unexpected_index_column_names": ["id"]} if "id" in table else {}
+        return batch.validate(
+            gx.ExpectationSuite(name=self._role, expectations=[e.copy(update={"id": None}) for e in expectations]),
+            result_format={
+                "result_format": "COMPLETE",
+                "return_unexpected_index_query": False,
+                "exclude_unexpected_values": not self._shown,
+                **keyed,
+            },
+        )
+
+    def _columns(self, expectations: Sequence[Any]) -> list[str]:
+        """The columns that expectations read: those whose names stand in their arguments."""
+        told = [str({k: v for k, v in e.configuration.kwargs.items() if v is not None}) for e in expectations]
+        if any(e.configuration.type.startswith("expect_table_column") for e in expectations):
+            return self._frames.columns
+        named = [name for name in self._frames.columns if any(name in text for text in told)]
+        return [*named, *(["id"] if all(map(_is_by_row, expectations)) else [])]
 
 
-def _site(docs: Path) -> dict[str, Any]:
-    return {
-        "class_name": "SiteBuilder",
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-    }
+def _key(configuration: Any) -> str:
+    """What tells expectations of one suite apart; those that are the same have the same result."""
+    kwargs = {key: value for key, value in configuration.kwargs.items() if key != "batch_id"}
+    return f"{configuration.type}({sorted(kwargs.items())})"
 
 
-def _result_format(table: pd.DataFrame, sensitive: list[str]) -> dict[str, Any]:
-    """Failing rows by id; values too only where no column of the table is sensitive."""
-    return {
-        "result_format": "COMPLETE",
-        "unexpected_index_column_names": ["id"],
-        "return_unexpected_index_query": False,
-        "exclude_unexpected_values": bool(set(sensitive) & set(table.columns)),
-    }
+def _is_by_row(expectation: Any) -> bool:
+    return isinstance(expectation, BY_ROW) and expectation.expectation_type not in NOT_BY_ROW
+
+
+def _trimmed(found: Any) -> Any:
+    """A result that keeps the first failing rows, of however many."""
+    for key in LISTS:
+        if found.result.get(key):
+            found.result[key] = found.result[key][:KEPT]
+    found.result.pop("unexpected_list", None)
+    return found
+
+
+def _added(first: Any, found: Any) -> Any:
+    """Two batches' results of one expectation as one: counts added up, shares and the verdict by them."""
+    result, more = first.result, _trimmed(found).result
+    for key in (key for key in SUMS if key in result):
+        result[key] += more.get(key) or 0
+    for key in (key for key in LISTS if key in result or key in more):
+        result[key] = [*(result.get(key) or []), *(more.get(key) or [])][:KEPT]
+    rows, failing = result["element_count"], result["unexpected_count"]
+    judged = rows - result.get("missing_count", 0)
+    result["unexpected_percent"] = 100 * failing / judged if judged else None
+    if "missing_count" in result:
+        result |= {
+            "missing_percent": 100 * result["missing_count"] / rows,
+            "unexpected_percent_total": 100 * failing / rows,
+            "unexpected_percent_nonmissing": result["unexpected_percent"],
+        }
+    values: dict[str, Any] = {}
+    for entry in (*result.get("partial_unexpected_counts", []), *more.get("partial_unexpected_counts", [])):
+        if "value" in entry:
+            seen = values.setdefault(repr(entry["value"]), {**entry, "count": 0})
+            seen["count"] += entry["count"]
+    if values:
+        result["partial_unexpected_counts"] = sorted(values.values(), key=lambda entry: -entry["count"])[:KEPT]
+    mostly = first.expectation_config.kwargs.get("mostly", 1.0)
+    first.success = not judged or (judged - failing) / judged >= mostly  # as GX has it
+    return first
+
+
+def _suite_result(name: str, results: list[Any]) -> ExpectationSuiteValidationResult:
+    passed = sum(bool(found.success) for found in results)
+    share = 100 * passed / len(results)
+    return ExpectationSuiteValidationResult(
+        results=results,
+        success=passed == len(results),
+        suite_name=name,
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(results) - passed,
+            "success_percent": share,
+        },
+        meta={"great_expectations_version": gx.__version__},
+    )
 
 
 def _nothing_to_judge(role: str) -> Verdict:
@@ -145,7 +212,7 @@ def _expectation(role: str, name: str, arguments: dict[str, Any], sensitive: lis
         raise ConfigError(asked, "; ".join(str(error).split("\n")[1:]), "see the arguments in GX's gallery") from error
 
 
-def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
+def _raise_what_it_raised(role: str, found: Any) -> None:
     info = found.exception_info or {}
     raised = [part for part in (info, *info.values()) if isinstance(part, dict) and part.get("raised_exception")]
     if raised:
@@ -154,6 +221,9 @@ def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
             str(raised[0].get("exception_message")).splitlines()[0],
             "correct its arguments in expectations.yaml",
         )
+
+
+def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
     result = found.result
     ids = [str(entry["id"][0] if isinstance(entry["id"], list) else entry["id"]) for entry in result.get("unexpected_index_list") or []]
     kwargs = {k: v for k, v in found.expectation_config.kwargs.items() if k != "batch_id"}
@@ -166,6 +236,6 @@ def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
         passed=bool(found.success),
         judged=int(result.get("element_count") or 0),
         failing=int(result.get("unexpected_count") or 0),
-        failing_ids=ids[:KEPT_IDS],
+        failing_ids=ids[:KEPT],
         observed="" if hide or "observed_value" not in result else str(result["observed_value"])[:200],
     )

@@ -17,10 +17,17 @@ class Verdict(Declared):
     failing: int
     failing_ids: list[str]
     observed: str = ""
+    waived: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing may be built on data of which this is said."""
+        return not self.passed and self.severity != "warning" and not self.waived
 
     def sentence(self) -> str:
         """The result in one line, with the rows that failed."""
         kwargs = ", ".join(f"{k}={v}" for k, v in self.kwargs.items() if k not in ("notes", "meta"))
         found = f"{self.failing} of {self.judged} rows fail" if self.failing else f"observed {self.observed}"
         rows = f", first {', '.join(self.failing_ids[:5])}" if self.failing_ids else ""
-        return f"{self.role}: {self.expectation}({kwargs}): {found}{rows}"
+        waived = f" (waived {self.waived})" if self.waived else ""
+        return f"{self.role}: {self.expectation}({kwargs}): {found}{rows}{waived}"

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.check import CheckConfig, check
 from tasks.clean import CleanConfig, clean
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import domain, sources, store
 from tasks.lib.config import StageConfig
-from tasks.lib.domain import Expectations
 from tasks.lib.errors import DataError, StageError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.stage import stage
@@ -88,19 +86,18 @@ def test_a_folder_without_a_record_is_never_read_and_leftovers_are_removed(workp
 
 def test_a_file_that_changed_is_found_and_stops_the_next_stage(toy: Path) -> None:
     read = ingest(IngestConfig(), sources.resolve(domain.load("toy"), "starter", None))
-    checked = check(CheckConfig(docs=False), Expectations(), read)
     file = read.path / "tune.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        clean(CleanConfig(), read, checked)
+        clean(CleanConfig(), read)
     assert caught.value.file == str(file)
     assert "delete the folder" in caught.value.remedy
     assert not [path for path in (store.root() / "clean").glob("*") if path.is_dir()]
     file.unlink()
     with pytest.raises(DataError, match="nothing"):
-        clean(CleanConfig(), read, checked)
+        clean(CleanConfig(), read)
 
 
 def test_a_record_that_is_none_is_refused_by_name(workplace: Path) -> None:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.check import CheckConfig, check
 from tasks.clean import CleanConfig, clean
 from tasks.lib import cleaning
-from tasks.lib.domain import Expectations
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset
 from tests.datasets import ingested, reasons, resolved
@@ -17,7 +15,7 @@ from tests.datasets import ingested, reasons, resolved
 
 def cleaned(*datasets: ResolvedDataset) -> Records:
     read = ingested(*datasets)
-    return clean(CleanConfig(), read, check(CheckConfig(docs=False), Expectations(), read))
+    return clean(CleanConfig(), read)
 
 
 LONG = "A text that is long enough to say something."

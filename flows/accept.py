@@ -1,0 +1,49 @@
+"""Accepting data as they are: the snapshot against which drift is measured from now on."""
+
+import json
+import os
+from datetime import UTC, datetime
+
+from flows.adapt import AdaptConfig
+from tasks.check import Checked, check
+from tasks.ingest import ingest
+from tasks.lib import drift
+from tasks.lib.drift import Accepted
+from tasks.lib.errors import ConfigError
+from tasks.lib.flow import Job, Order, flow
+
+
+@flow(AdaptConfig)
+def judged(job: Job[AdaptConfig]) -> Checked:
+    """Read and judge the data; drift is told, but does not stop, because it is what is being accepted."""
+    expected = job.domain.expectations
+    told = expected.model_copy(update={"drift": expected.drift.model_copy(update={"severity": "warning"})})
+    return check(job.cfg.check, told, ingest(job.cfg.ingest, job.sources))
+
+
+def accept(asked: Order, who: str, why: str) -> None:
+    """Read and judge the data, and write what every dataset looks like, with who accepted it, into the domain folder.
+
+    Raises:
+        DataError: if a critical expectation fails.
+    """
+    from tasks.lib import session
+    from tasks.lib.execute import Direct
+
+    if not who.strip() or not why.strip():
+        raise ConfigError("who accepts the data, and why", "nothing", "give --by NAME and --why REASON")
+    with session.open_session(judged, asked, {}, deliver=False) as (job, current):
+        checked = judged.under(Direct(current), job)
+    known = drift.accepted(job.domain.folder)
+    today = datetime.now(UTC).date()
+    made = {name: Accepted(by=who, on=today, why=why, check=checked.id, profile=profile) for name, profile in checked.profiles.items()}
+    changed = [name for name, new in made.items() if name not in known or known[name].profile != new.profile]
+    if not changed:
+        print("nothing has changed since the accepted snapshot")
+        return
+    file = job.domain.folder / drift.FILE
+    kept = {**known, **{name: made[name] for name in changed}}
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    new.write_text(json.dumps({name: kept[name].model_dump(mode="json") for name in sorted(kept)}, indent=1) + "\n", encoding="utf-8")
+    new.replace(file)
+    print(f"accepted by {who}: {', '.join(changed)}\nwritten to {file}; keep it with the domain")

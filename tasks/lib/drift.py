@@ -1,0 +1,128 @@
+"""How far a dataset is from the snapshot that somebody accepted: rows, lengths, labels and words."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.lib.config import Declared, build
+from tasks.lib.errors import ConfigError
+from tasks.lib.expectations_result import Verdict
+
+FILE = "accepted.json"
+
+
+class Profile(Declared):
+    """What a dataset looks like, without any of its rows."""
+
+    role: str
+    rows: int
+    lengths: dict[str, list[int]] = Field(description="per field, how many values have 0, 1, 2-3, 4-7, ... characters")
+    labels: dict[str, int] = Field(description="answers and how often, where there are few")
+    words: dict[str, int] = Field(description="the most frequent words of a sample, and how often")
+
+
+class Accepted(Declared):
+    """A profile that somebody stands for."""
+
+    by: str
+    on: date
+    why: str
+    check: str = Field(description="the artifact in which the profile was made")
+    profile: Profile
+
+
+class DriftLimits(Declared):
+    """How much may change against the accepted snapshot before it is reported."""
+
+    rows: float = Field(default=0.5, ge=0, description="share by which the number of rows may change")
+    lengths: float = Field(default=0.2, ge=0, le=1, description="Jensen-Shannon distance of the lengths' histograms")
+    labels: float = Field(default=0.2, ge=0, le=1, description="Jensen-Shannon distance of the answers' shares")
+    vocabulary: float = Field(default=0.3, ge=0, le=1, description="Jensen-Shannon distance of the words' shares")
+    severity: Literal["critical", "warning"] = Field(default="warning", description="critical stops the pipeline")
+
+
+def accepted(folder: Path) -> dict[str, Accepted]:
+    """The accepted profiles of a domain folder, by dataset.
+
+    Raises:
+        ConfigError: if the file is not what `slmforge accept` writes.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return {}
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"accepted snapshots from {file}", f"{error}", "restore the file, or run `slmforge accept` again") from error
+    if not isinstance(written, dict):
+        raise ConfigError(f"accepted snapshots from {file}", "no mapping", "restore the file, or run `slmforge accept` again")
+    return {name: build(Accepted, value, f"the accepted snapshot of {name!r} in {file}") for name, value in written.items()}
+
+
+def judge(profiles: Mapping[str, Profile], known: Mapping[str, Accepted], limits: DriftLimits) -> list[Verdict]:
+    """One verdict per dataset and measure; a dataset that is new since is told as such. Nothing, where none was accepted."""
+    if not known:
+        return []
+    verdicts = []
+    for name, profile in profiles.items():
+        if name not in known:
+            verdicts.append(_verdict(name, profile.role, "snapshot", None, limits, "a dataset that is not in the accepted snapshot"))
+            continue
+        old = known[name].profile
+        change = abs(profile.rows - old.rows) / max(1, old.rows)
+        verdicts.append(_verdict(name, profile.role, "rows", change, limits, f"{old.rows:,} rows accepted, {profile.rows:,} now"))
+        for field in sorted({*old.lengths, *profile.lengths}):
+            distance = _distance(_numbered(old.lengths.get(field, [])), _numbered(profile.lengths.get(field, [])))
+            verdicts.append(_verdict(name, profile.role, "lengths", distance, limits, f"lengths of {field}"))
+        if old.labels or profile.labels:
+            told = _shares(old.labels, profile.labels)
+            verdicts.append(_verdict(name, profile.role, "labels", _distance(old.labels, profile.labels), limits, told))
+        if old.words or profile.words:
+            new = [word for word in profile.words if word not in old.words]
+            told = f"new among the most frequent words: {', '.join(new[:5]) or 'none'}"
+            verdicts.append(_verdict(name, profile.role, "vocabulary", _distance(old.words, profile.words), limits, told))
+    return verdicts
+
+
+def _verdict(dataset: str, role: str, measure: str, value: float | None, limits: DriftLimits, told: str) -> Verdict:
+    made = Verdict(
+        role=role, expectation="drift", kwargs={"dataset": dataset}, severity="warning", passed=False,
+        judged=0, failing=0, failing_ids=[], observed=told,
+    )  # fmt: skip
+    if value is None:
+        return made
+    limit = getattr(limits, measure)
+    return made.model_copy(
+        update={
+            "expectation": f"drift of {measure}",
+            "kwargs": {"dataset": dataset, "at_most": limit},
+            "severity": limits.severity,
+            "passed": value <= limit,
+            "observed": f"{value:.3f}; {told}",
+        }
+    )
+
+
+def _numbered(counts: list[int]) -> dict[str, int]:
+    return {str(place): count for place, count in enumerate(counts)}
+
+
+def _distance(old: Mapping[str, int], new: Mapping[str, int]) -> float:
+    """Jensen-Shannon distance (Lin, 1991) of two counts, base 2: 0 for the same shares, 1 for nothing in common."""
+    from scipy.spatial.distance import jensenshannon
+
+    if not any(old.values()) or not any(new.values()):
+        return float(any(old.values()) != any(new.values()))
+    keys = sorted({*old, *new})
+    return float(jensenshannon([old.get(key, 0) for key in keys], [new.get(key, 0) for key in keys], base=2))
+
+
+def _shares(old: Mapping[str, int], new: Mapping[str, int]) -> str:
+    """The label whose share changed most."""
+    before, now = sum(old.values()) or 1, sum(new.values()) or 1
+    moved = max(sorted({*old, *new}), key=lambda key: abs(new.get(key, 0) / now - old.get(key, 0) / before))
+    return f"the share of {moved[:40]!r} went from {old.get(moved, 0) / before:.0%} to {new.get(moved, 0) / now:.0%}"

@@ -1,0 +1,71 @@
+"""Records as flat tables for whoever judges them: read in batches, with the columns that are asked for."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.lib.records import CONTENT
+
+BATCH_ROWS = 50_000
+BATCH_BYTES = 64_000_000  # of text decoded at once
+IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")
+
+
+class Frames:
+    """The rows of one role: identity columns, content columns, and `<column>_chars`, its length in characters.
+
+    Only columns that hold anything are there. An empty text is missing, of 0 characters.
+    """
+
+    def __init__(self, folder: Path, role: str) -> None:
+        self._file = folder / f"{role}.parquet"
+        self.rows = 0
+        self.columns: list[str] = []
+        if not self._file.is_file():
+            return
+        with pq.ParquetFile(self._file) as parquet:
+            self.rows = parquet.metadata.num_rows
+            filled = _filled(parquet.metadata)
+            largest = max((parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)), default=1)
+            grouped = max((parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)), default=1)
+        self._batch = max(1, min(BATCH_ROWS, BATCH_BYTES * grouped // max(1, largest)))
+        for name in (*IDENTITY, *CONTENT):
+            if name in filled:
+                self.columns += [name, f"{name}_chars"] if name in CONTENT else [name]
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Tables of bounded size, of all columns or of those named."""
+        wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
+        stored = list(dict.fromkeys(name.removesuffix("_chars") for name in wanted)) or ["row"]
+        with pq.ParquetFile(self._file) as parquet:
+            for batch in parquet.iter_batches(self._batch, columns=stored):
+                table = pa.table({name: _column(batch, name) for name in wanted or stored})
+                yield table.to_pandas()
+
+    def whole(self, columns: Sequence[str]) -> pd.DataFrame:
+        """One table of all rows; it is held in memory."""
+        return pd.concat(self.batches(columns), ignore_index=True)
+
+
+def _filled(metadata: pq.FileMetaData) -> set[str]:
+    """Columns of which some value is there, by the file's own statistics."""
+    found = set()
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            statistics = column.statistics
+            if statistics is None or not statistics.has_null_count or statistics.null_count < column.num_values:
+                found.add(column.path_in_schema)
+    return found
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name.endswith("_chars"):
+        return pc.utf8_length(batch[name.removesuffix("_chars")])
+    column = batch[name]
+    return pc.if_else(pc.equal(column, ""), None, column) if name in CONTENT else column

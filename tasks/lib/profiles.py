@@ -1,0 +1,75 @@
+"""Profiles of datasets, made in one pass over the records."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.lib.drift import Profile
+from tasks.lib.frames import Frames
+from tasks.lib.records import CONTENT, ROLES, LedgerLine
+
+MANY = 50  # more answers than this are no labels
+SAMPLE = 2_000  # rows of a dataset whose words are counted
+WORDS = 500
+WORD = re.compile(r"[^\W\d_]{2,}")
+LABELS = ("response", "winner", "rating")
+
+
+class _Counts:
+    def __init__(self, role: str) -> None:
+        self.role, self.rows = role, 0
+        self.lengths: dict[str, Counter[int]] = defaultdict(Counter)
+        self.labels: Counter[str] | None = Counter()
+        self.words: Counter[str] = Counter()
+
+
+def profiles(folder: Path, ledger: Sequence[LedgerLine], sensitive: Collection[str]) -> dict[str, Profile]:
+    """The profile of every dataset; labels and words of sensitive columns are left out.
+
+    Args:
+        folder: a records artifact's folder.
+        ledger: its ledger, which says how many rows a dataset has.
+        sensitive: columns of which no value may leave the records.
+    """
+    used: Counter[str] = Counter()
+    for line in ledger:
+        used[line.dataset] += line.rows_used
+    every = {name: max(1, count // SAMPLE) for name, count in used.items()}
+    found: dict[str, _Counts] = {}
+    for role in ROLES:
+        frames = Frames(folder, role)
+        for table in frames.batches() if frames.rows else []:
+            for name, part in table.groupby("dataset", sort=False):
+                counts = found.setdefault(str(name), _Counts(role))
+                _count(counts, part, [column for column in frames.columns if column not in sensitive], every[str(name)])
+    return {name: _profile(counts) for name, counts in found.items()}
+
+
+def _count(counts: _Counts, rows: Any, columns: Sequence[str], every: int) -> None:
+    # every so many rows by their place among the dataset's, so that the same data give the same sample
+    places = range(counts.rows, counts.rows + len(rows))
+    sampled = rows[[place % every == 0 for place in places]]
+    counts.rows += len(rows)
+    for field in CONTENT:
+        if f"{field}_chars" not in rows:
+            continue
+        lengths = rows[f"{field}_chars"].dropna().astype(int)
+        counts.lengths[field].update(length.bit_length() for length in lengths.tolist())
+        if field in columns:
+            for text in sampled[field].dropna():
+                counts.words.update(WORD.findall(text.lower()))
+    for field in LABELS:
+        if counts.labels is not None and field in columns:
+            counts.labels.update(map(str, rows[field].dropna()))
+            if len(counts.labels) > MANY:
+                counts.labels = None
+
+
+def _profile(counts: _Counts) -> Profile:
+    lengths = {field: [bins[place] for place in range(max(bins) + 1)] for field, bins in sorted(counts.lengths.items()) if bins}
+    words = sorted(counts.words.items(), key=lambda item: (-item[1], item[0]))[:WORDS]
+    return Profile(
+        role=counts.role, rows=counts.rows, lengths=lengths, labels=dict(sorted((counts.labels or {}).items())), words=dict(words)
+    )

@@ -1,0 +1,56 @@
+"""Waivers: an expectation that fails, and somebody who answers for going on."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from pydantic import Field
+
+from tasks.lib.config import Declared
+from tasks.lib.errors import ConfigError
+from tasks.lib.expectations_result import Verdict
+
+
+class Waiver(Declared):
+    """Who lets which expectation fail, why, and until when."""
+
+    role: str
+    expectation: str
+    column: str | None = None
+    who: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    until: date | None = Field(default=None, description="the last day on which it holds (UTC)")
+
+    def covers(self, verdict: Verdict) -> bool:
+        """Whether it is about this expectation."""
+        named = verdict.kwargs.get("column", verdict.kwargs.get("dataset"))
+        return (self.role, self.expectation) == (verdict.role, verdict.expectation) and self.column in (None, named)
+
+
+def in_force(waivers: Sequence[Waiver], today: date) -> list[Waiver]:
+    """Those that have not run out: a check is made anew when one does, because it is no longer among its inputs."""
+    return [waiver for waiver in waivers if waiver.until is None or waiver.until >= today]
+
+
+def apply(waivers: Sequence[Waiver], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, those that fail with the waiver that covers them.
+
+    Raises:
+        ConfigError: for a waiver of something that is not expected.
+    """
+    for waiver in waivers:
+        if not any(waiver.covers(verdict) for verdict in verdicts):
+            named = "" if waiver.column is None else f" of column {waiver.column!r}"
+            raise ConfigError(
+                f"the waiver of {waiver.expectation}{named} for role {waiver.role}",
+                "no such expectation among those that were judged",
+                "correct its role, expectation or column in expectations.yaml, or remove it",
+            )
+    made = []
+    for verdict in verdicts:
+        found = next((waiver for waiver in waivers if waiver.covers(verdict)), None)
+        if found is None or verdict.passed:
+            made.append(verdict)
+            continue
+        end = "" if found.until is None else f", until {found.until.isoformat()}"
+        made.append(verdict.model_copy(update={"waived": f"by {found.who}: {found.why}{end}"}))
+    return made
