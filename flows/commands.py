@@ -89,17 +89,33 @@ def plan(asked: Order, as_json: bool) -> bool:
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += _missing_roles(job)
+    drawn = _shares(planner.rows, job)
     if as_json:
-        print(json.dumps({"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "blockers": blockers}, indent=1))
+        told = {"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "draws": drawn, "blockers": blockers}
+        print(json.dumps(told, indent=1))
         return bool(blockers)
     from flows import screen
 
     screen.plan(rows)
+    screen.draws(drawn)
     counts = Counter(row["state"] for row in rows)
     screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
     for blocker in blockers:
         screen.say("blocker", "red", blocker)
     return bool(blockers)
+
+
+def _shares(rows: list[Any], job: Any) -> list[dict[str, Any]]:
+    """What each training will draw of each dataset; nothing before the data are split."""
+    found = {row.name: row for row in rows if row.id}
+    if "split" not in found:
+        return []
+    from tasks.lib import mixture_plan
+
+    base = store.root() / found["base"].id if "base" in found else None
+    weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
+    split = found["split"]
+    return mixture_plan.shares(store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
 
 
 def _missing_roles(job: Any) -> list[str]:

@@ -111,6 +111,29 @@ def plan(rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
+def draws(shares: list[dict[str, Any]]) -> None:
+    """What each training will draw of each dataset."""
+    if not shares:
+        console.print("\nwhat each training draws is known once the data are split: slmforge check NAME")
+        return
+    table = Table(box=None, pad_edge=False, title="what each training draws (tokens estimated; of align: pairs)", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("dataset", overflow="fold")
+    for name in ("weight", "rows", "a pass", "passes", "trained"):
+        table.add_column(name, justify="right", no_wrap=True)
+    stage = None
+    for share in shares:
+        numbers = ["?" if share[key] is None else f"{share[key]:,}" for key in ("size", "trained")]
+        passes = "?" if share["passes"] is None else f"{share['passes']:.2f}"
+        table.add_row(
+            share["stage"] if share["stage"] != stage else "", share["dataset"], f"{share['weight']:g}",
+            f"{share['rows']:,}", numbers[0], passes, numbers[1],
+        )  # fmt: skip
+        stage = share["stage"]
+    console.print()
+    console.print(table)
+
+
 def size(number: float) -> str:
     """Bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.lib.mixing import Draws, pairs_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -20,7 +21,7 @@ class AlignConfig(TrainingConfig):
     loss: Literal["sigmoid", "ipo", "hinge", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
 
 
-@stage(version="2", needs=("models", "training"))
+@stage(version="3", needs=("models", "training"))
 def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
     from datasets import Dataset
@@ -31,14 +32,21 @@ def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     encoder = Encoder(tokenizer, cfg.length)
-    pairs = [pair for row in iterate(data.path, "preference-train") if (pair := _pair(encoder, row)) is not None]
-    tally = encoder.tally
-    seen = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
+    draws, tally = Draws(), encoder.tally
+    drawn = [(pair, row["dataset"]) for row in draws.of(iterate(data.path, "preference-train")) if (pair := _pair(encoder, row))]
+    pairs = [pair for pair, _ in drawn]
+    learned = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
     tokenizer.padding_side = "right"
     models.save(network, tokenizer, out)
     counted = {"pairs_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
-    facts = {"pairs": len(pairs), **counted, **seen}
-    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts})
+    facts = {"pairs": len(pairs), **counted, **learned.facts}
+    return model.model_copy(
+        update={
+            "bytes": models.weight_bytes(out),
+            "data": facts,
+            "drawn": draws.facts(*pairs_by_source([source for _, source in drawn], learned.times)),
+        }
+    )
 
 
 def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:

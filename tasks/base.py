@@ -79,6 +79,6 @@ def _from_scratch(out: Path, cfg: Scratch) -> None:
     blocks = encoder.pack((piece for text in texts for piece in encoder.document(text)), cfg.training.seed)
     set_seed(cfg.training.seed)
     model = models.new_decoder(tokenizer, cfg.hidden, cfg.layers, cfg.heads, cfg.positions)
-    seen = fit(model, tokenizer, blocks, cfg.training, "base")
-    tracking.measure(**encoder.tally.facts(), **seen)
+    learned = fit(model, tokenizer, blocks, cfg.training, "base")
+    tracking.measure(**encoder.tally.facts(), **learned.facts)
     models.save(model, tokenizer, out)

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.lib.errors import ConfigError
+from tasks.lib.mixing import Draws, tokens_by_source
 from tasks.lib.model import Model, Student
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -25,7 +26,7 @@ class DistillConfig(TrainingConfig):
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="2", needs=("models", "training"))
+@stage(version="3", needs=("models", "training"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Student:
     """Train a student of fewer layers on labels and on its teacher's distribution.
 
@@ -40,12 +41,12 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
     depth = master.config.num_hidden_layers
     if cfg.layers >= depth:
         raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
-    encoder = Encoder(tokenizer, cfg.length)
-    blocks = encoder.pack(_pieces(encoder, data, cfg), cfg.seed)
+    encoder, draws = Encoder(tokenizer, cfg.length), Draws()
+    blocks = encoder.pack(_pieces(encoder, data, cfg, draws), cfg.seed)
     place = models.device(cfg.device)
     master.to(place).eval()
     student = models.fewer_layers(master, cfg.layers)
-    seen = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
+    learned = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
     measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, tokenizer, data, cfg).items()}
     measured |= {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
     if cfg.control:
@@ -58,18 +59,19 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
         parameters=models.parameters(student),
         vocabulary=teacher.vocabulary,
         bytes=models.weight_bytes(out),
-        data={**encoder.tally.facts(), **seen},
+        data={**encoder.tally.facts(), **learned.facts},
+        drawn=draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times)),
         layers=cfg.layers,
         teacher_layers=depth,
     )
 
 
-def _pieces(encoder: Any, data: Split, cfg: DistillConfig) -> Any:
+def _pieces(encoder: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
     """Documents, then exchanges, of the training part."""
-    texts, _ = mixture(data, cfg.replay, cfg.seed)
-    for text in texts:
-        yield from encoder.document(text)
-    for row in iterate(data.path, "tune-train"):
+    texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
+    for text, source in texts:
+        yield from encoder.document(text, source)
+    for row in draws.of(iterate(data.path, "tune-train")):
         yield from encoder.exchange(row)
 
 

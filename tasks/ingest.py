@@ -21,7 +21,7 @@ class IngestConfig(StageConfig):
     max_set_aside: float = Field(default=0.5, ge=0, le=1, description="refuse a dataset of which a larger share cannot be mapped")
 
 
-@stage(version="3")
+@stage(version="4")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason."""
     with RecordWriter(out) as writer:

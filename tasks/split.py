@@ -8,13 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.lib import digests
+from tasks.lib import digests, mixing
 from tasks.lib.cleaning import folded
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.pairs import pairs_of
-from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate
+from tasks.lib.records import CONTENT, LedgerLine, Records, RecordWriter, Row, advance, iterate
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 
@@ -28,19 +28,29 @@ class SplitConfig(StageConfig):
     )
 
 
+class Size(Declared):
+    """What one dataset has in a part, and what one pass of training draws of it by its weight."""
+
+    rows: int = 0
+    characters: int = 0
+    drawn: int = 0
+    characters_drawn: int = 0
+
+
 class Split(Artifact):
     """Records by role and part, evaluation sets by name, and the final ledger."""
 
     ledger: list[LedgerLine]
     counts: dict[str, int]
     eval_sets: dict[str, int]
+    sizes: dict[str, dict[str, Size]] = {}
 
     def eval_file(self, name: str) -> Path:
         """The JSON-lines file of an evaluation set."""
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="3")
+@stage(version="4")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
 
@@ -62,7 +72,8 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
                     work.keep(row, role, valid)
         work.preferences(records.path)
     ledger = advance(records.ledger, writer)
-    return Split(ledger=ledger, counts=dict(sorted(work.counts.items())), eval_sets=dict(sorted(work.sets.items())))
+    counts, sets = dict(sorted(work.counts.items())), dict(sorted(work.sets.items()))
+    return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes())
 
 
 class _Splitting:
@@ -75,11 +86,23 @@ class _Splitting:
         self._held_questions = frozenset(self.held.values())
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
+        self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+
+    def sizes(self) -> dict[str, dict[str, Size]]:
+        """By training part and dataset."""
+        return {part: {name: Size(**size) for name, size in sizes.items()} for part, sizes in sorted(self._sizes.items())}
+
+    def _measure(self, row: Row, part: str) -> None:
+        characters, drawn = sum(len(row.get(key) or "") for key in CONTENT), mixing.times(row["id"], row.get("weight", 1.0))
+        size = {"rows": 1, "characters": characters, "drawn": drawn, "characters_drawn": drawn * characters}
+        self._sizes[part][row["dataset"]].update(size)
 
     def keep(self, row: Row, role: str, valid: set[str]) -> None:
         """Send a row to train or valid."""
         part = f"{role}-{'valid' if _group(row) in valid else 'train'}"
         self.counts[part] += 1
+        if part.endswith("-train"):
+            self._measure(row, part)
         self._writer.keep(row, part)
 
     def hold_out(self, row: Row, name: str) -> None:
@@ -121,6 +144,8 @@ class _Splitting:
         for pair in made.pairs:
             part = f"preference-{'valid' if _group(pair) in valid else 'train'}"
             self.counts[part] += 1
+            if part.endswith("-train"):
+                self._measure(pair, part)
             self._writer.put(pair, part)
         for row in rows:
             if row["id"] in made.used:

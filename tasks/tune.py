@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.lib.config import StageConfig
+from tasks.lib.mixing import Draws, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -44,7 +45,7 @@ class TuneConfig(TrainingConfig):
     )
 
 
-@stage(version="2", needs=("models", "training"))
+@stage(version="3", needs=("models", "training"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
@@ -59,29 +60,32 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
         set_seed(cfg.seed)
         network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
     encoder = Encoder(tokenizer, cfg.length)
-    exchanges = [piece for row in iterate(data.path, "tune-train") for piece in encoder.exchange(row)]
-    replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges))
+    draws = Draws()
+    exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
+    replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
     blocks = encoder.pack([*exchanges, *replayed], cfg.seed)
-    seen = fit(network, tokenizer, blocks, cfg, "tune")
+    learned = fit(network, tokenizer, blocks, cfg, "tune")
     if isinstance(cfg.method, Lora):
         network.save_pretrained(out / "adapter")
     models.save(models.merged(network), tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
-    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **seen}
-    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts})
+    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **learned.facts}
+    drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times))
+    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
 
 
-def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int) -> list[dict[str, Any]]:
+def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:
     """Pieces of training documents, domain and general alike, that make up the replayed share."""
     wanted = cfg.replay / (1 - cfg.replay) * tokens
-    texts = [row["text"] for part in ("corpus-train", "general-train") for row in iterate(data.path, part)]
+    texts = [(row["text"], row["dataset"]) for part in ("corpus-train", "general-train") for row in iterate(data.path, part)]
     random.Random(cfg.seed).shuffle(texts)
     drawn: list[dict[str, Any]] = []
     size = 0
-    for text in texts:
+    for text, source in texts:
+        draws.count(source, int(size < wanted))
         if size >= wanted:
-            break  # before the encoder counts a row of which nothing is drawn
-        for piece in encoder.document(text):
+            continue  # the encoder counts no row of which nothing is drawn
+        for piece in encoder.document(text, source):
             if size < wanted:
                 drawn.append(piece)
                 size += len(piece["input_ids"])

@@ -149,6 +149,7 @@ class Dataset(Declared):
     choices: list[str] = []
     map: Annotated[dict[str, str], AfterValidator(_plain_columns)]
     holdout: int = Field(default=0, ge=0)
+    weight: float = Field(default=1.0, gt=0, le=1000, description="how often each row is drawn in one pass of training")
 
     @model_validator(mode="after")
     def _shape(self) -> "Dataset":
@@ -158,6 +159,8 @@ class Dataset(Declared):
             raise ValueError(f"role {self.role} maps {wanted}; the map has {', '.join(sorted(given)) or 'nothing'}")
         if self.holdout and self.role != "tune":
             raise ValueError("holdout is for the role tune")
+        if self.weight != 1 and self.role not in ("corpus", "tune", "preference"):
+            raise ValueError("weight is for the roles corpus, tune and preference; of general text, `replay` of a stage says how much")
         if self.choices and self.role not in ("tune", "eval"):
             raise ValueError("choices are for the roles tune and eval")
         if odd := [c for c in self.choices if not c or clean(c) != c or self.choices.count(c) > 1]:

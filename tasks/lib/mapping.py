@@ -74,6 +74,7 @@ def to_record(dataset: Dataset, source: SourceRow) -> Row:
         "heading": source.heading,
         "group": "",
         "holdout": dataset.holdout,
+        "weight": dataset.weight,
         "choices": dataset.choices,
     }
     for key, template in dataset.map.items():

@@ -1,5 +1,6 @@
 """The model artifact, without the libraries that load it."""
 
+from tasks.lib.mixing import Drawn
 from tasks.lib.store import Artifact
 
 
@@ -10,6 +11,7 @@ class Model(Artifact):
     vocabulary: int
     bytes: int
     data: dict[str, int] = {}
+    drawn: dict[str, Drawn] = {}
 
 
 class Student(Model):

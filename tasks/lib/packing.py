@@ -65,6 +65,7 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         self.tokenizer, self.length, self.tally = tokenizer, length, Tally()
+        self.sources: list[str] = []  # the dataset of each row, in the order of their numbers
         self._controls = control_tokens(tokenizer)
 
     def harmless(self, text: str) -> str:
@@ -73,7 +74,7 @@ class Encoder:
         self.tally.control_tokens_neutralised += count
         return text
 
-    def document(self, text: str) -> list[dict[str, Any]]:
+    def document(self, text: str, source: str = "") -> list[dict[str, Any]]:
         """A document, begun and ended, as pieces of at most `length` tokens.
 
         A piece begins with the last token of the one before, as context: so each token but the document's first, which
@@ -83,6 +84,7 @@ class Encoder:
         begin = self.tokenizer.bos_token_id
         ids = [*([] if begin is None else [begin]), *ids, self.tokenizer.eos_token_id]
         self.tally.rows += 1
+        self.sources.append(source)
         pieces = [ids[i : i + self.length] for i in range(0, len(ids) - 1, self.length - 1)]
         return [self._piece(piece, [IGNORED, *piece[1:]]) for piece in pieces]
 
@@ -107,6 +109,7 @@ class Encoder:
         whole = chat_ids(self.tokenizer, messages, generation=False)
         response = whole[len(prompt) :]
         self.tally.rows += 1
+        self.sources.append(row.get("dataset", ""))
         if len(response) >= self.length:
             self.tally.rows_too_long += 1
             return []

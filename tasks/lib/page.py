@@ -125,6 +125,7 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
     calls = [*((made.stage, made) for made in (data, checked, *models)), *scored, (version.stage, version)]
     return pages.templates().get_template("report.html.jinja").render(
         title=title, duties=duties, data=data, checked=checked, version=version, entries=entries, gains=gains, contest=contest,
+        sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
         tasks=_tasks(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("holdout", pa.int64()),
+        ("weight", pa.float64()),
     ]
 )
 ASIDE = pa.schema(
@@ -134,6 +135,21 @@ def iterate(folder: Path, name: str) -> Iterator[Row]:
         for batch in parquet.iter_batches(BATCH):
             for row in batch.to_pylist():
                 yield {key: value for key, value in row.items() if value is not None}
+
+
+def sample(folder: Path, name: str, count: int) -> list[Row]:
+    """Some rows from all over a file, the same every time; fewer when there are fewer."""
+    file = folder / f"{name}.parquet"
+    if not file.is_file():
+        return []
+    with pq.ParquetFile(file) as parquet:
+        groups = sorted({parquet.num_row_groups * place // 8 for place in range(8)}) if parquet.num_row_groups else []
+        found = []
+        for group in groups:
+            table = parquet.read_row_group(group)
+            step = max(1, table.num_rows * len(groups) // count)
+            found += table.take(list(range(0, table.num_rows, step))).to_pylist()
+    return [{key: value for key, value in row.items() if value is not None} for row in found[:count]]
 
 
 def advance(ledger: list[LedgerLine], writer: RecordWriter) -> list[LedgerLine]:

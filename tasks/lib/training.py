@@ -199,7 +199,15 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
         raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
 
 
-def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> dict[str, int]:
+@dataclass(frozen=True)
+class Learned:
+    """What a training saw: facts that are the same every time, and how often each block or pair was trained on."""
+
+    facts: dict[str, int]
+    times: Counter[int]
+
+
+def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
     """Train, and count what was seen; what is measured of a distillation is the student's training, not its control's."""
     trainer.remove_callback(PrinterCallback)  # the bar says it already
     trainer.train()
@@ -217,7 +225,7 @@ def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> dict[str, int]:
         speed = round(facts[f"{unit}_trained"] / max(curve.seconds, 1e-9), 1)
         epochs = round(sum(seen.values()) / len(sizes), 3)
         tracking.measure(curve=curve.points, training_seconds=round(curve.seconds, 2), epochs=epochs, **{f"{unit}_per_second": speed})
-    return facts
+    return Learned(facts, seen)
 
 
 def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
@@ -227,7 +235,7 @@ def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
     return {"blocks_not_reached": len(blocks) - len(seen), "rows_seen": len(reached), "rows_not_reached": len(every - reached)}
 
 
-def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any) -> dict[str, int]:
+def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any) -> Learned:
     """Train on packed blocks; returns what was seen of them, in the same counts every time.
 
     What is "seen" was trained on at least once, what is "not reached" never, because the budget ended before; together
@@ -254,9 +262,7 @@ def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: Tr
         return _learn(trainer, curve, "tokens")
 
 
-def fit_preferences(
-    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str
-) -> dict[str, int]:
+def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str) -> Learned:
     """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL.
 
     Returns what was seen of the pairs, in the words of `fit`.

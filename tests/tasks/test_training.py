@@ -215,7 +215,7 @@ def test_what_training_saw_is_what_reached_the_model(start: Model, monkeypatch: 
         fed.clear()
         cfg = TrainingConfig(length=32, batch=4, accumulation=2, trainer={"max_steps": steps})
         with tracking.active(None) as current:
-            facts = fit(models.load(start.path), tokenizer, blocks, cfg, "pretrain")
+            facts = fit(models.load(start.path), tokenizer, blocks, cfg, "pretrain").facts
         assert len(fed) == expected
         once = {tuple(ids) for ids in fed}
         tokens = sum(map(len, rows))
