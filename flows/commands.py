@@ -11,7 +11,7 @@ from tasks.lib import history, places, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.flow import Flow, Order
-from tasks.lib.records import LedgerLine, by_dataset
+from tasks.lib.records import LedgerLine, by_dataset, files
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -49,7 +49,7 @@ def check(asked: Order, as_json: bool) -> None:
     folders = {event.name: event.artifact.path for event in current.events if event.artifact}
     place = _card(asked.domain, data.ledger, checked.artifact.verdicts, folders, bool(job.domain.card.sensitive))  # type: ignore[union-attr]  # the filter above
     screen.console.print(f"report card: {place}", soft_wrap=True)
-    if any((folder / "set_aside.parquet").is_file() for folder in folders.values()):
+    if any(files(folder, "set_aside") for folder in folders.values()):
         print(f"rows set aside, with reasons: slmforge rows {asked.domain} --set-aside")
     docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]  # the filter above
     if docs.is_file():

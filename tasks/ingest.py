@@ -1,46 +1,146 @@
 """Read every dataset of a domain into records, and start the ledger of rows."""
 
+import json
+import shutil
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests, progress
-from tasks.lib.config import StageConfig
-from tasks.lib.errors import DataError
+from tasks.lib import digests, progress, store
+from tasks.lib.config import RUNTIME, StageConfig
+from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.mapping import SetAside, place_of, require_columns, to_record
-from tasks.lib.readers import read
+from tasks.lib.parts import Piece, in_order, parts
+from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
 from tasks.lib.stage import stage
+
+Places = Counter[tuple[str, str]]  # by dataset and file
 
 
 class IngestConfig(StageConfig):
     """Limits of ingestion."""
 
     max_set_aside: float = Field(default=0.5, ge=0, le=1, description="refuse a dataset of which a larger share cannot be mapped")
+    workers: int | None = Field(default=None, ge=1, json_schema_extra=RUNTIME, description="processes that read [one per core]")
 
 
-@stage(version="4")
+@dataclass
+class Counts:
+    """What became of the rows of a part, or of all."""
+
+    rows: Places = field(default_factory=Counter)
+    used: Places = field(default_factory=Counter)
+    aside: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+
+    def add(self, other: "Counts") -> None:
+        """Count a further part."""
+        self.rows += other.rows
+        self.used += other.used
+        for place, reasons in other.aside.items():
+            self.aside.setdefault(place, Counter()).update(reasons)
+
+
+@stage(version="5")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
-    """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason."""
-    with RecordWriter(out) as writer:
-        ledger = [line for resolved in sources.datasets for line in _dataset(resolved, cfg, writer)]
-    return Records(ledger=ledger)
+    """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
+
+    Large files are read in parts, in processes. Parts that are done stay when the process is killed: the next run goes on
+    behind them.
+    """
+    done, counts, planned = store.parts(out), Counts(), parts(sources.datasets)
+    bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
+    try:
+        jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
+        for number, found in enumerate(in_order(read_part, jobs, cfg.workers)):
+            counts.add(found)
+            bar.advance(sum(piece.bytes for piece in planned[number]))
+            for place in _ended(planned, number, len(sources.datasets)):
+                _require_usable(sources.datasets[place], cfg, counts)
+    except SlmforgeError:
+        shutil.rmtree(done)  # a refusal leaves nothing; only a kill does
+        raise
+    finally:
+        bar.close()
+    for shard in sorted(done.glob("*/*.parquet")):
+        shard.rename(out / shard.name)
+    shutil.rmtree(done)
+    return Records(ledger=[line for resolved in sources.datasets for line in _lines(resolved, counts)])
 
 
-def _dataset(resolved: ResolvedDataset, cfg: IngestConfig, writer: RecordWriter) -> list[LedgerLine]:
-    dataset, rows = resolved.dataset, Counter[str]()
-    for source in progress.rows(read(resolved), f"ingest {dataset.name}"):
-        if source.file not in rows:
+def _ended(planned: list[list[Piece]], number: int, datasets: int) -> range:
+    """The datasets whose last piece is in this part."""
+    first = planned[number][0].dataset
+    after = planned[number + 1][0].dataset if number + 1 < len(planned) else datasets
+    return range(first, after)
+
+
+def read_part(sources: Sources, part: list[Piece], done: Path, number: int) -> Counts:
+    """Read one part into a folder of its own, or take what a killed run left of it when it is whole."""
+    place = done / f"{number:05}"
+    if (kept := _kept(place)) is not None:
+        return kept
+    work = done / f".{number:05}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    counts = Counts()
+    with RecordWriter(work, number) as writer:
+        for piece in part:
+            _read_piece(sources.datasets[piece.dataset], piece, writer, counts.rows)
+    counts.used, counts.aside = writer.used, writer.aside
+    _keep(work, counts)
+    work.rename(place)
+    return counts
+
+
+def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, rows: Places) -> None:
+    dataset = resolved.dataset
+    begun = set() if piece.span is None or piece.span.first == 1 else {resolved.files[piece.file].name}
+    for source in read_file(dataset, resolved.files[piece.file], piece.span):
+        if source.file not in begun:
             require_columns(dataset, source)
-        rows[source.file] += 1
+            begun.add(source.file)
+        rows[dataset.name, source.file] += 1
         try:
             writer.keep(to_record(dataset, source))
         except SetAside as aside:
             writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, {k: str(v) for k, v in source.columns.items()})
+
+
+def _keep(work: Path, counts: Counts) -> None:
+    """Write down what a part is, so that a later run can tell whether it is whole."""
+    places = [[*place, rows, counts.used[place], dict(counts.aside.get(place, {}))] for place, rows in counts.rows.items()]
+    shards = {file.name: digests.of_file(file) for file in sorted(work.glob("*.parquet"))}
+    (work / "part.json").write_text(json.dumps({"places": places, "shards": shards}), encoding="utf-8")
+
+
+def _kept(place: Path) -> Counts | None:
+    """The counts of a part that an earlier run left, if its files are as they were written."""
+    try:
+        written: dict[str, Any] = json.loads((place / "part.json").read_text(encoding="utf-8"))
+        whole = all(digests.of_file(place / name) == sha256 for name, sha256 in written["shards"].items())
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
+        shutil.rmtree(place, ignore_errors=True)
+        return None
+    counts = Counts()
+    for dataset, file, rows, used, aside in written["places"]:
+        counts.rows[dataset, file], counts.used[dataset, file] = rows, used
+        if aside:
+            counts.aside[dataset, file] = Counter(aside)
+    return counts
+
+
+def _require_usable(resolved: ResolvedDataset, cfg: IngestConfig, counts: Counts) -> None:
+    """Refuse a dataset that changed while it was read, has no rows, or lost too many of them."""
+    dataset = resolved.dataset
     _require_unchanged(resolved)
-    total = rows.total()
+    total = sum(rows for (name, _), rows in counts.rows.items() if name == dataset.name)
     if total == 0:
         raise DataError(
             f"dataset {dataset.name!r}: at least one row",
@@ -48,7 +148,7 @@ def _dataset(resolved: ResolvedDataset, cfg: IngestConfig, writer: RecordWriter)
             "add rows, or remove the dataset from domain.yaml",
             file=resolved.files[0].path or dataset.file_name,
         )
-    aside_counts = sum((counts for (name, _), counts in writer.aside.items() if name == dataset.name), Counter[str]())
+    aside_counts = sum((reasons for (name, _), reasons in counts.aside.items() if name == dataset.name), Counter[str]())
     if aside_counts.total() > cfg.max_set_aside * total:
         raise DataError(
             f"dataset {dataset.name!r}: at most {cfg.max_set_aside:.0%} of the rows set aside",
@@ -56,7 +156,6 @@ def _dataset(resolved: ResolvedDataset, cfg: IngestConfig, writer: RecordWriter)
             "correct the map, `columns:` or `values:`, or raise ingest.max_set_aside",
             file=resolved.files[0].path or dataset.file_name,
         )
-    return [_line(resolved, name, count, writer) for name, count in rows.items()]
 
 
 def _require_unchanged(resolved: ResolvedDataset) -> None:
@@ -71,10 +170,15 @@ def _require_unchanged(resolved: ResolvedDataset) -> None:
             )
 
 
-def _line(resolved: ResolvedDataset, file: str, rows: int, writer: RecordWriter) -> LedgerLine:
-    """The ledger's line of one file, or of one member of an archive."""
+def _lines(resolved: ResolvedDataset, counts: Counts) -> list[LedgerLine]:
+    """The ledger's lines of a dataset: one of each file, or member of an archive."""
+    return [_line(resolved, file, counts) for name, file in counts.rows if name == resolved.dataset.name]
+
+
+def _line(resolved: ResolvedDataset, file: str, counts: Counts) -> LedgerLine:
     dataset = resolved.dataset
     origin = next(source for source in resolved.files if file == source.name or file.startswith(f"{source.name}/"))
+    place = (dataset.name, file)
     line = LedgerLine(
         dataset=dataset.name,
         role=dataset.role,
@@ -83,9 +187,9 @@ def _line(resolved: ResolvedDataset, file: str, rows: int, writer: RecordWriter)
         licence=dataset.licence,
         kind=dataset.kind,
         publisher=dataset.publisher,
-        rows_in=rows,
-        rows_used=writer.used[dataset.name, file],
-        set_aside=dict(sorted(writer.aside.get((dataset.name, file), Counter()).items())),
+        rows_in=counts.rows[place],
+        rows_used=counts.used[place],
+        set_aside=dict(sorted(counts.aside.get(place, Counter()).items())),
     )
     require_balance(line)
     return line

@@ -1,6 +1,7 @@
 """The errors that slmforge raises on purpose: what was asked, what was found, what to do."""
 
 from pathlib import Path
+from typing import Any
 
 
 class SlmforgeError(Exception):
@@ -14,6 +15,17 @@ class SlmforgeError(Exception):
     def __init__(self, asked: str, found: str, remedy: str) -> None:
         self.asked, self.found, self.remedy = asked, found, remedy
         super().__init__(f"{asked}\n  found: {found}\n  to do: {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a worker process, which hands its errors on."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[SlmforgeError], args: tuple[Any, ...], fields: dict[str, Any]) -> SlmforgeError:
+    made = kind.__new__(kind)
+    made.args = args
+    made.__dict__.update(fields)
+    return made
 
 
 class ConfigError(SlmforgeError):

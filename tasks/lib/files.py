@@ -35,6 +35,15 @@ Opener = Callable[[], IO[bytes]]
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of one file: of lines, from a byte to a byte, or of row groups of a Parquet file."""
+
+    start: int
+    stop: int
+    first: int  # the number of its first line or row, from 1
+
+
+@dataclass(frozen=True)
 class Readable:
     """One file's bytes, wherever they lie: `name` is what ledgers call it, `place` what errors call it."""
 
@@ -43,6 +52,7 @@ class Readable:
     packed: str | None  # how it is packed, as detected from its first bytes
     open: Opener
     path: Path | None  # where it lies, if it lies there as it is
+    span: Span | None = None  # what is read of it; None for all
 
     @contextmanager
     def local(self) -> Iterator[Path]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.lib.records import CONTENT
+from tasks.lib.records import CONTENT, files
 
 BATCH_ROWS = 50_000
 BATCH_BYTES = 64_000_000  # of text decoded at once
@@ -22,17 +22,17 @@ class Frames:
     """
 
     def __init__(self, folder: Path, role: str) -> None:
-        self._file = folder / f"{role}.parquet"
-        self.rows = 0
+        self._files = files(folder, role)
+        self.rows, largest = 0, 1.0
+        filled: set[str] = set()
+        for file in self._files:
+            metadata = pq.read_metadata(file)
+            self.rows += metadata.num_rows
+            filled |= _filled(metadata)
+            for i in range(metadata.num_row_groups):
+                largest = max(largest, metadata.row_group(i).total_byte_size / max(1, metadata.row_group(i).num_rows))
+        self._batch = max(1, min(BATCH_ROWS, int(BATCH_BYTES / largest)))
         self.columns: list[str] = []
-        if not self._file.is_file():
-            return
-        with pq.ParquetFile(self._file) as parquet:
-            self.rows = parquet.metadata.num_rows
-            filled = _filled(parquet.metadata)
-            largest = max((parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)), default=1)
-            grouped = max((parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)), default=1)
-        self._batch = max(1, min(BATCH_ROWS, BATCH_BYTES * grouped // max(1, largest)))
         for name in (*IDENTITY, *CONTENT):
             if name in filled:
                 self.columns += [name, f"{name}_chars"] if name in CONTENT else [name]
@@ -41,10 +41,10 @@ class Frames:
         """Tables of bounded size, of all columns or of those named."""
         wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
         stored = list(dict.fromkeys(name.removesuffix("_chars") for name in wanted)) or ["row"]
-        with pq.ParquetFile(self._file) as parquet:
-            for batch in parquet.iter_batches(self._batch, columns=stored):
-                table = pa.table({name: _column(batch, name) for name in wanted or stored})
-                yield table.to_pandas()
+        for file in self._files:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(self._batch, columns=stored):
+                    yield pa.table({name: _column(batch, name) for name in wanted or stored}).to_pandas()
 
     def whole(self, columns: Sequence[str]) -> pd.DataFrame:
         """One table of all rows; it is held in memory."""

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from charset_normalizer import from_bytes
@@ -11,9 +12,9 @@ from charset_normalizer import from_bytes
 from tasks.lib import documents, files, reshape, tables
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
-from tasks.lib.files import Readable
+from tasks.lib.files import Readable, Span
 from tasks.lib.rows import Numbered, SourceRow
-from tasks.lib.sources import ResolvedDataset, builtin_documents
+from tasks.lib.sources import ResolvedDataset, SourceFile, builtin_documents
 
 MAX_LINE = 32_000_000  # bytes of one line or cell
 MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document
@@ -27,15 +28,19 @@ def read(resolved: ResolvedDataset) -> Iterator[SourceRow]:
     Raises:
         DataError: naming file and row, if the bytes are not what the format says.
     """
-    dataset = resolved.dataset
     for source in resolved.files:
-        if source.path is None:
-            for number, (name, text) in enumerate(builtin_documents(), start=1):
-                yield SourceRow(source.name, number, {"name": name, "text": text})
-            continue
-        for file in files.members(source.path, source.name, dataset.name):
-            for number, columns, *origin in _rows(file, dataset):
-                yield SourceRow(file.name, number, columns, *origin)
+        yield from read_file(resolved.dataset, source)
+
+
+def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) -> Iterator[SourceRow]:
+    """The rows of one file, or of a stretch of it."""
+    if source.path is None:
+        for number, (name, text) in enumerate(builtin_documents(), start=1):
+            yield SourceRow(source.name, number, {"name": name, "text": text})
+        return
+    for file in files.members(source.path, source.name, dataset.name):
+        for number, columns, *origin in _rows(replace(file, span=span), dataset):
+            yield SourceRow(file.name, number, columns, *origin)
 
 
 def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
@@ -68,7 +73,7 @@ def format_of(file: Readable, dataset: str) -> str:
 
 def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
     """Decoded physical lines with their numbers, in UTF-8 or the encoding that the card declares."""
-    total, number = 0, 0
+    total, number, end = 0, 0, files.MAX_UNPACKED
     encoding = dataset.encoding or "utf-8"
     errors = "strict" if dataset.undecodable == "refuse" else "surrogateescape"  # the map sets such rows aside
     if encoding.replace("-", "").replace("_", "").lower() in ("utf16", "utf32"):
@@ -76,10 +81,13 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         return
     try:
         with file.open() as stream:
-            while line := stream.readline(MAX_LINE + 1):
+            if file.span is not None:
+                stream.seek(file.span.start)
+                number, end = file.span.first - 1, file.span.stop - file.span.start
+            while (file.span is None or total < end) and (line := stream.readline(MAX_LINE + 1)):
                 number += 1
                 total += len(line)
-                if len(line) > MAX_LINE or total > files.MAX_UNPACKED:
+                if len(line) > MAX_LINE or total > end:
                     raise _too_long(file, dataset, number)
                 yield number, line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding, errors)
     except UnicodeDecodeError as error:

@@ -78,8 +78,8 @@ class Records(Artifact):
 class RecordWriter:
     """Writes records by role and rows set aside by reason; counts both."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, part: int = 0) -> None:
+        self._out, self._part = out, part
         self._buffers: dict[str, list[Row]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.used: Counter[tuple[str, str]] = Counter()  # by dataset and file
@@ -121,34 +121,35 @@ class RecordWriter:
             return
         schema = ASIDE if name == "set_aside" else SCHEMA
         if name not in self._writers:
-            self._writers[name] = pq.ParquetWriter(self._out / f"{name}.parquet", schema)
+            self._writers[name] = pq.ParquetWriter(self._out / f"{name}-{self._part:05}.parquet", schema)
         self._writers[name].write_table(pa.Table.from_pylist(buffer, schema=schema))
         buffer.clear()
 
 
+def files(folder: Path, name: str) -> list[Path]:
+    """The files that hold the rows of one role, part, or "set_aside", in their order."""
+    return sorted(folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].parquet"))
+
+
 def iterate(folder: Path, name: str) -> Iterator[Row]:
     """Rows of one role (or "set_aside"), without empty fields; nothing when there are none."""
-    file = folder / f"{name}.parquet"
-    if not file.is_file():
-        return
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(BATCH):
-            for row in batch.to_pylist():
-                yield {key: value for key, value in row.items() if value is not None}
+    for file in files(folder, name):
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(BATCH):
+                for row in batch.to_pylist():
+                    yield {key: value for key, value in row.items() if value is not None}
 
 
 def sample(folder: Path, name: str, count: int) -> list[Row]:
     """Some rows from all over a file, the same every time; fewer when there are fewer."""
-    file = folder / f"{name}.parquet"
-    if not file.is_file():
-        return []
-    with pq.ParquetFile(file) as parquet:
-        groups = sorted({parquet.num_row_groups * place // 8 for place in range(8)}) if parquet.num_row_groups else []
-        found = []
-        for group in groups:
+    found = []
+    every = [(file, group) for file in files(folder, name) for group in range(pq.read_metadata(file).num_row_groups)]
+    chosen = [every[place] for place in sorted({len(every) * place // 8 for place in range(8)})] if every else []
+    for file, group in chosen:
+        with pq.ParquetFile(file) as parquet:
             table = parquet.read_row_group(group)
-            step = max(1, table.num_rows * len(groups) // count)
-            found += table.take(list(range(0, table.num_rows, step))).to_pylist()
+        step = max(1, table.num_rows * len(chosen) // count)
+        found += table.take(list(range(0, table.num_rows, step))).to_pylist()
     return [{key: value for key, value in row.items() if value is not None} for row in found[:count]]
 
 

@@ -149,6 +149,14 @@ def workspace(identifier: str) -> Path:
     return folder
 
 
+def parts(workspace: Path) -> Path:
+    """A folder for what a stage has finished of its work: a kill leaves it, and the next run of the same identity goes on there."""
+    name = workspace.name.split(".")[1]
+    folder = workspace.parent / f"{name}.parts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def list_files(folder: Path) -> list[FileEntry]:
     """Every file below `folder` with its digest, in path order.
 

@@ -39,7 +39,8 @@ def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         except (pa.ArrowException, OSError) as error:
             raise _broken(file, dataset, "parquet", error, None) from error
         with opened:
-            yield from _batches(opened.iter_batches(BATCH_ROWS), opened.schema_arrow.names, file, dataset)
+            groups = None if file.span is None else list(range(file.span.start, file.span.stop))
+            yield from _batches(opened.iter_batches(BATCH_ROWS, row_groups=groups), opened.schema_arrow.names, file, dataset)
 
 
 def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
@@ -58,7 +59,7 @@ def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
 
 def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     require_each_once(header, file, dataset)
-    number = 0
+    number = 0 if file.span is None else file.span.first - 1
     try:
         for batch in batches:
             for start in range(0, batch.num_rows, BATCH_ROWS):

@@ -86,7 +86,7 @@ def test_a_folder_without_a_record_is_never_read_and_leftovers_are_removed(workp
 
 def test_a_file_that_changed_is_found_and_stops_the_next_stage(toy: Path) -> None:
     read = ingest(IngestConfig(), sources.resolve(domain.load("toy"), "starter", None))
-    file = read.path / "tune.parquet"
+    file = read.path / "tune-00000.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)

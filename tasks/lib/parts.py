@@ -1,0 +1,136 @@
+"""Datasets cut into parts that can be read one without the other, in processes, and taken up again after a kill.
+
+How they are cut follows from the files alone: whatever the number of workers, the parts and what comes of them are the same.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow.parquet as pq
+
+from tasks.lib import files
+from tasks.lib.files import Span
+from tasks.lib.sources import ResolvedDataset
+
+PART_BYTES = 64_000_000
+BLOCK = 1 << 20
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file of a dataset, or a stretch of it."""
+
+    dataset: int  # its place among the datasets
+    file: int  # its place among the dataset's files
+    bytes: int
+    span: Span | None = None
+
+
+def parts(datasets: Sequence[ResolvedDataset], size: int = PART_BYTES) -> list[list[Piece]]:
+    """Pieces in their order, in parts of about `size` bytes; a file that must be read as a whole is one piece."""
+    made: list[list[Piece]] = []
+    room = 0
+    for piece in _pieces(datasets, size):
+        if not made or room < piece.bytes:
+            made.append([])
+            room = size
+        made[-1].append(piece)
+        room -= piece.bytes
+    return made
+
+
+def _pieces(datasets: Sequence[ResolvedDataset], size: int) -> Iterator[Piece]:
+    for place, resolved in enumerate(datasets):
+        for number, source in enumerate(resolved.files):
+            spans = _spans(source.path, source.name, resolved, size) if source.path is not None and source.bytes > size else None
+            if spans is None:
+                yield Piece(place, number, source.bytes)
+                continue
+            for span, width in spans:
+                yield Piece(place, number, width, span)
+
+
+def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Iterator[tuple[Span, int]] | None:
+    """How a file can be cut, or None where only a whole one can be understood: quoted lines, archives, documents."""
+    dataset = resolved.dataset
+    form = dataset.format or name.lower().rpartition(".")[2]
+    if files.packing(path) is not None or dataset.records is not None:
+        return None
+    if form == "parquet":
+        return _row_groups(path, size)
+    single_byte = (dataset.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "ascii", "latin-1", "cp1252")
+    return _lines(path, size) if form in ("jsonl", "ndjson") and single_byte else None
+
+
+def _lines(path: Path, size: int) -> Iterator[tuple[Span, int]]:
+    """Stretches of whole lines; a stretch ends with the first line that ends at or after its last byte."""
+    start, first = 0, 1
+    with path.open("rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        while start < end:
+            stream.seek(start)
+            left, lines = min(size, end - start), 0
+            while left:
+                block = stream.read(min(BLOCK, left))
+                lines += block.count(b"\n")
+                left -= len(block)
+            while block and not block.endswith(b"\n"):  # the rest of the line, however long it is
+                block = stream.readline(BLOCK)
+                lines += block.count(b"\n")
+            stop = stream.tell()
+            yield Span(start, stop, first), stop - start
+            start, first = stop, first + lines
+
+
+def _row_groups(path: Path, size: int) -> Iterator[tuple[Span, int]] | None:
+    try:
+        metadata = pq.read_metadata(path)
+    except (OSError, ValueError):  # whoever reads it says what is wrong with it
+        return None
+    return _grouped([metadata.row_group(i) for i in range(metadata.num_row_groups)], size)
+
+
+def _grouped(groups: Sequence[Any], size: int) -> Iterator[tuple[Span, int]]:
+    start, first, rows, width = 0, 1, 0, 0
+    for place, group in enumerate(groups, start=1):
+        rows, width = rows + group.num_rows, width + group.total_byte_size
+        if width >= size or place == len(groups):
+            yield Span(start, place, first), width
+            start, first, rows, width = place, first + rows, 0, 0
+
+
+def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None) -> Iterator[R]:
+    """Results of `work(*job)` in the order of the jobs, made in processes where there is more than one of both.
+
+    The first error in the order of the jobs is raised, whichever came first.
+    """
+    count = min(workers or os.cpu_count() or 1, len(jobs))
+    if count < 2:
+        for job in jobs:
+            yield work(*job)
+        return
+    # a fork of a process with threads may hang; workers end with the process that started them
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    try:
+        for future in [pool.submit(work, *job) for job in jobs]:
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
