@@ -1,5 +1,6 @@
 """What each training will draw of each dataset, before it is trained: rows, tokens a pass, passes, tokens."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,8 +100,11 @@ def _frame(base: Path, tokenizer: Tokenizer) -> int:
         return 0
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
+    template = re.sub(
+        r"\{%-?\s*(end)?generation\s*-?%\}", "", file.read_text(encoding="utf-8")
+    )  # a tag that marks answers, and writes nothing
     try:
-        text = environment.from_string(file.read_text(encoding="utf-8")).render(messages=messages, bos_token="", eos_token="")
+        text = environment.from_string(template).render(messages=messages, bos_token="", eos_token="")
     except TemplateError:  # one that needs more than these two messages: what it adds is not estimated
         return 0
     return len(tokenizer.encode(text, add_special_tokens=False).ids) - 2 * len(tokenizer.encode("x", add_special_tokens=False).ids)
