@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tasks.lib import packs
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Expectations
 from tasks.lib.environment import muted
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import Records
+from tasks.lib.records import ROLES, Records, filled
 from tasks.lib.stage import stage
 from tasks.lib.store import VIEW, Artifact
 
@@ -38,7 +39,7 @@ def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Reco
     """Judge the records by the domain's expectations, with Great Expectations; Data Docs go to view/."""
     from tasks.lib.expectations import judge
 
-    suites = {role: getattr(expectations, role) for role in type(expectations).model_fields if role != "sensitive"}
+    suites = {role: packs.fitting(getattr(expectations, role), filled(records.path, role)) for role in ROLES}
     with muted():
         verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
     return Checked(verdicts=verdicts)

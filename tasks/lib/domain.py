@@ -11,7 +11,7 @@ import pydantic
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from tasks.lib import places, suite
+from tasks.lib import packs, places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.errors import ConfigError, DataError
@@ -201,8 +201,9 @@ class DomainCard(Declared):
 
 
 class Expectations(Declared):
-    """`expectations.yaml`: per role, expectations under Great Expectations' own names."""
+    """`expectations.yaml`: per role, expectations under Great Expectations' own names; packs name more of them."""
 
+    packs: list[str] = []
     corpus: list[dict[str, dict[str, Any]]] = []
     tune: list[dict[str, dict[str, Any]]] = []
     preference: list[dict[str, dict[str, Any]]] = []
@@ -275,6 +276,6 @@ def load(name: str) -> Domain:
         if not isinstance(written, dict) or "sensitive" in written:
             found = "`sensitive:`" if isinstance(written, dict) else "no mapping at the top"
             raise ConfigError(f"expectations {file} by role", found, "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml")
-        expectations = build(Expectations, {**written, "sensitive": card.sensitive}, f"expectations {file}")
+        expectations = build(Expectations, {**packs.expand(written, file), "sensitive": card.sensitive}, f"expectations {file}")
     tasks = suite.read(folder, card.datasets)
     return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))

@@ -1,4 +1,4 @@
-"""Expectations on records, judged by Great Expectations (its only importer)."""
+"""Expectations on records, judged by Great Expectations (imported here and in pack_expectations)."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,7 @@ from great_expectations.exceptions import ExpectationNotFoundError
 from great_expectations.expectations.expectation import ColumnMapExpectation
 from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
 
+from tasks.lib import pack_expectations  # noqa: F401  # registers the packs' expectations
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.records import CONTENT, ROLES, iterate
@@ -155,7 +156,8 @@ def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
             "correct its arguments in expectations.yaml",
         )
     result = found.result
-    ids = [str(entry["id"][0] if isinstance(entry["id"], list) else entry["id"]) for entry in result.get("unexpected_index_list") or []]
+    found_ids = [entry["id"] for entry in result.get("unexpected_index_list") or []]  # without values, one entry lists them all
+    ids = [str(one) for given in found_ids for one in (given if isinstance(given, list) else [given])]
     kwargs = {k: v for k, v in found.expectation_config.kwargs.items() if k != "batch_id"}
     hide = kwargs.get("column") in sensitive
     return Verdict(

@@ -136,6 +136,20 @@ def iterate(folder: Path, name: str) -> Iterator[Row]:
                 yield {key: value for key, value in row.items() if value is not None}
 
 
+def filled(folder: Path, name: str) -> set[str]:
+    """Columns of one role that at least one row has."""
+    file = folder / f"{name}.parquet"
+    if not file.is_file():
+        return set()
+    with pq.ParquetFile(file) as parquet:
+        return {
+            group.column(index).path_in_schema.split(".")[0]
+            for group in (parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups))
+            for index in range(group.num_columns)
+            if group.column(index).statistics.null_count < group.num_rows
+        }
+
+
 def advance(ledger: list[LedgerLine], writer: RecordWriter) -> list[LedgerLine]:
     """The ledger after a stage; set-aside reasons add up over the stages.
 
