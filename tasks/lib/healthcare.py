@@ -19,14 +19,14 @@ AMOUNT = re.compile(
     rf"(?<![\w.,/-])({NUMBER}) ?((?i:mgm?s?|mcgs?|[uµμ]g|ng|gms?|kgs?|g|mls?|dl|l|iu|units?|mmol|mol|meq))\b(?:/([A-Za-z]{{1,12}})(?![\w/]))?"
 )
 SINGLE = frozenset({"G", "L"})  # 18 G is a needle, 3 L a lumbar vertebra
-DENOMINATORS = frozenset({"kg", "g", "mg", "ug", "ng", "l", "dl", "ml", "m", "m2", "d", "h", "hr", "s", "wk", "mo", "yr", "iu"})
+DENOMINATORS = frozenset({"kg", "g", "mg", "ug", "ng", "l", "dl", "ml", "m", "m2", "cm", "d", "h", "hr", "s", "wk", "mo", "yr", "iu"})
 GIVEN = re.compile(
     r"\b(?:dose|doses|daily|once|twice|every|times|bid|tid|qid|po|iv|im|orally|by mouth|tablets?|capsules?|injections?|weekly|as needed)\b",
     re.IGNORECASE,
 )
 GREATEST = {"mg": 300_000.0, "mL": 5_000.0, "IU": 1e8}  # above any single dose in use: bowel preparations are the largest
 
-WRITTEN_DOSE = re.compile(r"([\d.,]{1,16}) ?(mg|mcg|[µμ]g|g|m[lL]|units?|[Uu]|IU|cc)\b(?!/(?:d?[lL]|m[lL])\b|\.[A-Za-z])")
+WRITTEN_DOSE = re.compile(r"([\d.,]{1,16}) ?(mg|mcg|[µμ]g|g|m[lL]|units?|[Uu]|IU|cc)\b(?!/(?:d?[lL]|m[lL])\b|\.[A-Za-z]|-[A-Z])")
 MISREAD_UNITS = {
     "U": "U for unit",
     "u": "U for unit",
@@ -40,8 +40,8 @@ MISREAD_WORDS = re.compile(r"[Qq]\.[Dd]\.|[Qq]\.[Oo]\.[Dd]|QO?D\b|qo?d\b|Mg?SO4\
 # value -> unit -> least and greatest that a living person was reported with; "" where it is often written without a unit
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "temperature": {"c": (13, 47), "f": (55, 117), "": (13, 117)},
-    "heart rate": {"bpm": (10, 480), "": (10, 480)},
-    "pulse": {"bpm": (10, 480)},
+    "heart rate": {"bpm": (10, 600), "": (10, 600)},
+    "pulse": {"bpm": (10, 600)},
     "respiratory rate": {"": (1, 120)},
     "saturation": {"%": (0, 100), "": (0, 100)},
     "blood ph": {"": (6.5, 8)},
@@ -170,7 +170,7 @@ def vital_fault(text: str) -> str | None:
     """Which vital sign or laboratory value no living person has, or None.
 
     Ranges are the extremes reported of survivors, not normal values: temperature 13.7 °C (Gilbert et al., Lancet 2000)
-    to 46.5 °C (Slovis et al., JAMA 1982); heart rate to 480 (Chhabra et al., Tex Heart Inst J 2012); pressure to 480/350
+    to 46.5 °C (Slovis et al., Ann Emerg Med 1982); heart rate to 600 (Chhabra et al., Indian Pacing Electrophysiol J 2012); pressure to 480/350
     (MacDougall et al., J Appl Physiol 1985); others are set wide around textbook panic values. A range (60-100), a
     value in another unit, and the temperature of a room or an oven are not judged.
     """
@@ -196,7 +196,7 @@ def _unit(written: str) -> str:
         return word
     if word.startswith(("celsius", "fahrenheit", "centigrade")):
         return word[0]
-    if word in ("mg", "g", "mcg", "ml", "x", "k") or "/" in word:
+    if word in ("mg", "g", "gram", "grams", "mcg", "ml", "x", "k") or "/" in word:
         return "another unit"
     return "bpm" if word == "beats" else ""
 

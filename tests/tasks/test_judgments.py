@@ -17,7 +17,7 @@ GOOD: dict[Fault, list[str]] = {
         "120 mL/min/1.73 m2", "for 5 days", "the L5 and 3 L discs", "vitamin D 50,000 IU weekly", "5 g polyethylene glycol",
     ],
     healthcare.writing_fault: [
-        "5 mg daily", "0.5 mg daily", "10.5 mg", "1.05 mg", "creatinine 1.0 mg/dL", "10 units", "5 mcg", "4 mL", "QDs", "see 5 U.S. sites",
+        "5 mg daily", "0.5 mg daily", "10.5 mg", "1.05 mg", "creatinine 1.0 mg/dL", "10 units", "5 mcg", "4 mL", "QDs", "see 5 U.S. sites", "call 1-877-44U-QUIT",
         "about 2.0.", "cc: the family", "100 IU/L", "version 1.0",
     ],
     healthcare.vital_fault: [
