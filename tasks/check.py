@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.lib import drift, waivers
+from tasks.lib import drift, packs, waivers
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Expectations
 from tasks.lib.drift import Profile
@@ -40,9 +40,10 @@ class Checked(Artifact):
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:
     """Judge the records by the domain's expectations, with Great Expectations, and by what was accepted before."""
     from tasks.lib.expectations import judge
+    from tasks.lib.frames import Frames
     from tasks.lib.profiles import profiles
 
-    suites = {role: getattr(expectations, role) for role in ROLES}
+    suites = {role: packs.fitting(getattr(expectations, role), set(Frames(records.path, role).columns)) for role in ROLES}
     with muted():
         verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
     found = profiles(records.path, records.ledger, expectations.sensitive)

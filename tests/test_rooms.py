@@ -15,10 +15,11 @@ CODE = sorted([*(ROOT / "flows").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
 IMPORTERS = {
     "prefect": {"tasks.lib.orchestrate", "tasks.lib.deployments"},
     "mlflow": {"tasks.lib.delivery", "tasks.lib.registry"},
-    "great_expectations": {"tasks.lib.expectations"},
+    "great_expectations": {"tasks.lib.expectations", "tasks.lib.pack_expectations"},
     "lm_eval": {"tasks.lib.scoring"},
     "rensa": {"tasks.lib.near"},
     "rdkit": {"tasks.lib.chemistry"},
+    "stdnum": {"tasks.lib.finance", "tasks.lib.chemistry"},
     "torchao": {"tasks.lib.quantization"},
     "peft": {"tasks.lib.models"},
     "tokenizers": {"tasks.lib.models"},

@@ -1,7 +1,19 @@
 """What can be checked about a molecule (the importer of rdkit, on first use)."""
 
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+
+# the text around a SMILES that a text presents as one; a word such as "string" is none
+PRESENTED = r"\bSMILES(?: string| notation| code)?(?: it is written| is| of)?:? (?=\S{0,400}[A-Z\[\d])(\S+)"
+AROUND = ".,;:!?\"'`"  # marks of the sentence: no SMILES begins or ends with one
+
+# at "formula" a token with two capitals or a digit that holds only letters, digits, brackets and charges
+FORMULA = r"(?<!mpirical )\b[Ff]ormula(?: is| reads| of it is)?:? (?=[A-Z]\S{0,200}[A-Z\d])([A-Z][A-Za-z0-9()\[\]·.+-]{1,200})"
+PART = re.compile(r"([A-Z][a-z]?)(\d{0,4})")
+BONDS = {"C": 4, "H": 1, "D": 1, "F": 1, "Cl": 1, "Br": 1, "I": 1, "N": 3, "O": 2, "S": 2}
+CAS = re.compile(r"\bCAS(?: RN| [Rr]egistry)?(?: [Nn]umber| [Nn]o\.?)?[^A-Za-z0-9\n]{0,4}(?:is )?(\d{2,7}-\d{2}-\d)(?!\d)")
 
 
 @lru_cache(maxsize=1)
@@ -11,6 +23,12 @@ def _chem() -> Any:
     logger: Any = RDLogger
     logger.DisableLog("rdApp.*")  # faults come back as reasons, not on the terminal
     return Chem
+
+
+@lru_cache(maxsize=1)
+def _symbols() -> frozenset[str]:
+    table = _chem().GetPeriodicTable()
+    return frozenset({table.GetElementSymbol(number) for number in range(1, 119)} | {"D"})
 
 
 def smiles_fault(smiles: str) -> str | None:
@@ -23,3 +41,78 @@ def smiles_fault(smiles: str) -> str | None:
     if problems:
         return str(problems[0].Message()).splitlines()[0]
     return None if chem.MolFromSmiles(smiles) is not None else "RDKit cannot read it"
+
+
+def canonical_fault(smiles: str) -> str | None:
+    """The canonical SMILES (RDKit's own; Weininger et al., J Chem Inf Comput Sci 1989) if it is another, or None.
+
+    What cannot be read is `smiles_fault`'s to say.
+    """
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles)
+    if molecule is None or (canonical := chem.MolToSmiles(molecule)) == smiles:
+        return None
+    return f"the canonical SMILES is {canonical}"
+
+
+def fragments_fault(smiles: str) -> str | None:
+    """How many unconnected molecules a SMILES holds if more than one: a salt, a solvate or a mixture; else None."""
+    if "." not in smiles:
+        return None
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles)
+    if molecule is None or (count := len(chem.GetMolFrags(molecule))) == 1:
+        return None
+    return f"{count} fragments"
+
+
+def formula_fault(formula: str) -> str | None:
+    """Why a molecular formula cannot be one, or None.
+
+    Symbols must be elements. For neutral formulas with carbon and of C, H, N, O, S and halogens alone, the rings and
+    double bonds must be a whole number and not negative (nitrogen rule and degree of unsaturation: Pellegrin, J Chem
+    Educ 1983; Senior's rule in Kind and Fiehn, BMC Bioinformatics 2007): no radicals. Brackets and charges are only read
+    for their symbols.
+    """
+    counts: dict[str, int] = {}
+    for symbol, number in PART.findall(formula):
+        if symbol not in _symbols():
+            return f"{symbol} is no element"
+        counts[symbol] = counts.get(symbol, 0) + int(number or 1)
+    if PART.sub("", formula).strip("0123456789()[]·.+-"):
+        return "no molecular formula"
+    whole = PART.fullmatch(formula) is not None or "".join(a + b for a, b in PART.findall(formula)) == formula
+    if not whole or "C" not in counts or not set(counts) <= set(BONDS):
+        return None
+    doubled = 2 + sum((BONDS[symbol] - 2) * count for symbol, count in counts.items())
+    if doubled < 0:
+        return "more hydrogen or halogen than the other atoms can bind"
+    return "an odd number of bonds: no closed-shell molecule" if doubled % 2 else None
+
+
+def cas_fault(text: str) -> str | None:
+    """Whether a number that the text calls a CAS number has a wrong check digit (by python-stdnum), or None."""
+    for found in CAS.finditer(text):
+        from stdnum import casrn
+
+        if not casrn.is_valid(found[1]):
+            return f"CAS number {found[1]} has a wrong check digit"
+    return None
+
+
+def judged_in(text: str, fault: Callable[[str], str | None], pattern: str | None = None) -> str | None:
+    """The first fault among what a text holds: the whole text, or group 1 of each match of the pattern."""
+    if pattern is None:
+        return fault(text.strip())
+    for found in re.finditer(pattern, text):
+        if said := fault(_bare(found[1])):
+            return said
+    return None
+
+
+def _bare(token: str) -> str:
+    """A token without the marks of the sentence around it, such as the bracket that closes a remark."""
+    bare = token.strip(AROUND)
+    while bare.endswith(")") and bare.count(")") > bare.count("("):
+        bare = bare[:-1].strip(AROUND)
+    return bare

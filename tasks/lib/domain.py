@@ -11,7 +11,7 @@ import pydantic
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from tasks.lib import drift, places, suite
+from tasks.lib import drift, packs, places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
@@ -206,8 +206,9 @@ class DomainCard(Declared):
 
 
 class Expected(Declared):
-    """`expectations.yaml`: per role, expectations under Great Expectations' own names; waivers; limits of drift."""
+    """`expectations.yaml`: expectations under Great Expectations' own names by role, packs of them, waivers, limits of drift."""
 
+    packs: list[str] = []
     corpus: list[dict[str, dict[str, Any]]] = []
     tune: list[dict[str, dict[str, Any]]] = []
     preference: list[dict[str, dict[str, Any]]] = []
@@ -290,7 +291,7 @@ def load(name: str) -> Domain:
             found = "`sensitive:` or `accepted:`" if isinstance(written, dict) else "no mapping at the top"
             remedy = "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml, and `slmforge accept` writes what is accepted"
             raise ConfigError(f"expectations {file} by role", found, remedy)
-        expectations = build(Expectations, {**written, **beside}, f"expectations {file}")
+        expectations = build(Expectations, {**packs.expand(written, file), **beside}, f"expectations {file}")
         held = in_force(expectations.waivers, datetime.now(UTC).date())
         expectations = expectations.model_copy(update={"waivers": held})
     tasks = suite.read(folder, card.datasets)

@@ -1,4 +1,4 @@
-"""Expectations on records, judged by Great Expectations in batches (its only importer, with its pages)."""
+"""Expectations on records, judged by Great Expectations in batches (imported here, in its pages and in pack_expectations)."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +14,11 @@ from great_expectations.expectations.expectation import (
 )
 from great_expectations.expectations.registry import get_expectation_impl, list_registered_expectation_implementations
 
-from tasks.lib import data_docs, progress
+from tasks.lib import (
+    data_docs,
+    pack_expectations,  # noqa: F401  # registers the packs' expectations
+    progress,
+)
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.frames import Frames
@@ -134,6 +138,9 @@ def _is_by_row(expectation: Any) -> bool:
 
 def _trimmed(found: Any) -> Any:
     """A result that keeps the first failing rows, of however many."""
+    listed = found.result.get("unexpected_index_list") or []
+    if listed and isinstance(listed[0]["id"], list):  # without values, one entry lists all the ids
+        found.result["unexpected_index_list"] = [{"id": one} for one in listed[0]["id"][:KEPT]]
     for key in LISTS:
         if found.result.get(key):
             found.result[key] = found.result[key][:KEPT]
@@ -225,7 +232,7 @@ def _raise_what_it_raised(role: str, found: Any) -> None:
 
 def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
     result = found.result
-    ids = [str(entry["id"][0] if isinstance(entry["id"], list) else entry["id"]) for entry in result.get("unexpected_index_list") or []]
+    ids = [str(entry["id"]) for entry in result.get("unexpected_index_list") or []]
     kwargs = {k: v for k, v in found.expectation_config.kwargs.items() if k != "batch_id"}
     hide = kwargs.get("column") in sensitive
     return Verdict(

@@ -22,7 +22,7 @@ RECORD = "artifact.json"
 VIEW = "view"  # renderings for people: recorded, but not part of what the artifact is
 LIBRARIES = (
     "slmforge", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "pyarrow", "tokenizers",
-    "great-expectations", "rensa", "rdkit", "torchao", "lm-eval", "mlflow", "prefect", "numpy",
+    "great-expectations", "python-stdnum", "rensa", "rdkit", "torchao", "lm-eval", "mlflow", "prefect", "numpy",
 )  # fmt: skip
 
 
