@@ -79,7 +79,7 @@ def judge(folder: Path, suites: dict[str, list[dict[str, dict[str, Any]]]], sens
         result = checkpoint.run(batch_parameters={"dataframe": table})
         for run in result.run_results.values():
             verdicts += [_verdict(role, found, sensitive) for found in run.results]
-    if docs is not None:
+    if docs is not None and docs.is_dir():  # without anything to judge there are no pages
         _disarm(docs)
     return verdicts
 
