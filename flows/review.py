@@ -11,6 +11,7 @@ import click
 from flows import entries
 from flows.entries import Entry
 from tasks.lib import domain, drafts, reviewing, sheets
+from tasks.lib.cleaning import clean
 from tasks.lib.config import read_yaml
 from tasks.lib.domain import Domain, PathSource
 from tasks.lib.drafts import Batch
@@ -114,7 +115,7 @@ def _judged(found: Domain, sheet: Path, rows: list[SheetRow], columns: list[str]
 
 
 def _batch(folder: Path, identifier: str) -> Batch | None:
-    name = identifier.strip().rpartition("-")[0]
+    name = clean(identifier).rpartition("-")[0]
     return drafts.find(folder, name) if name.isascii() and name.isalnum() else None
 
 
@@ -126,7 +127,7 @@ def _decided_elsewhere(outcome: Outcome, rows: list[SheetRow], decided: Path) ->
         if file != decided
         for identifier in _lines(file)
     }
-    numbers = {row.cells["id"].strip(): row.number for row in rows}
+    numbers = {clean(row.cells["id"]): row.number for row in rows}
     return [
         f"row {numbers[one.id]} ({one.id}): {others[one.id]} has a decision on it; give the sheet the name it had then"
         for one in outcome.judged
