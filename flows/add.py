@@ -2,15 +2,13 @@
 
 import shutil
 from collections import Counter
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import click
-from ruamel.yaml import YAML
 
+from flows import entries
 from tasks.lib import digests, domain, propose
-from tasks.lib.config import build
 from tasks.lib.errors import ConfigError
 from tasks.lib.records import CONTENT
 from tasks.lib.rows import SourceRow
@@ -78,7 +76,7 @@ def _pair(word: str) -> tuple[str, str]:
 
 def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], records: list[dict[str, Any]], aside: Counter[str]) -> None:
     print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}\n")
-    print(_text([entry]))
+    print(entries.text([entry]))
     print(f"Of the first {len(rows)} rows, {len(records)} can be used" + "".join(f", {n} set aside: {why}" for why, n in aside.items()))
     for record in records[:SHOWN]:
         print(f"\nrow {record['row']}, as the model will see it:")
@@ -103,28 +101,8 @@ def _asked(value: str | None, what: str, agreed: bool) -> str:
 def _write(folder: Path, file: Path, relative: str, entry: dict[str, Any]) -> None:
     """Append the entry, comments kept; the card takes its place only if it is a card."""
     card = folder / "domain.yaml"
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 160
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(card.read_text(encoding="utf-8"))
-    content["datasets"].append(entry)
-    made = build(domain.DomainCard, YAML(typ="safe", pure=True).load(_text(content, yaml)), f"the domain card {card} with {entry['name']}")
-    if entry["licence"] not in made.licences:
-        raise ConfigError(
-            f"a licence that the domain allows ({', '.join(made.licences)})",
-            f"licence {entry['licence']!r}",
-            f"have the domain's owner add it to `licences:` in {card}",
-        )
+    made = entries.with_entries(card, [entry])
     if not (folder / relative).exists():
         (folder / "data").mkdir(exist_ok=True)
         shutil.copyfile(file, folder / relative)
-    new = card.with_name(f".{card.name}.new")
-    new.write_text(_text(content, yaml), encoding="utf-8")
-    new.replace(card)
-
-
-def _text(content: Any, yaml: YAML | None = None) -> str:
-    stream = StringIO()
-    made = yaml or YAML()
-    made.dump(content, stream)
-    return stream.getvalue()
+    entries.replace(card, made)

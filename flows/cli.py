@@ -105,6 +105,34 @@ def rows(name: str, reason: str | None, dataset: str | None, limit: int, out: st
 
 @main.command()
 @click.argument("name")
+@click.argument("dataset")
+@ordered
+@click.option("--model", required=True, metavar="FOLDER|STAGE/ID", help="The model that drafts.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Ask about so many passages at most.")
+@click.option("--per-document", type=click.IntRange(1), metavar="K", help="So many passages of one document at most.")
+@click.option("--out", metavar="FILE.xlsx|FILE.csv", help="The sheet, a new file [NAME-DATASET-drafts.xlsx].")
+def draft(name: str, dataset: str, model: str, limit: int, per_document: int | None, out: str | None, **order: Any) -> None:
+    """Let a local model draft questions and answers from a corpus DATASET of domain NAME, as a sheet for an expert."""
+    from flows import commands
+    from flows import draft as drafting
+
+    drafting.draft(commands.order(name, **order), dataset, model, limit, per_document, out)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("sheet")
+@click.option("--reviewer", required=True, metavar="PERSON", help="Who has filled in the sheet.")
+@click.option("--yes", "agreed", is_flag=True, help="Write without asking.")
+def review(name: str, sheet: str, reviewer: str, agreed: bool) -> None:
+    """Check a SHEET of drafts that an expert has filled in, and make data of domain NAME of it."""
+    from flows import review as reviewing
+
+    reviewing.review(name, Path(sheet), reviewer, agreed)
+
+
+@main.command()
+@click.argument("name")
 @ordered
 @click.option("--by", "who", required=True, metavar="NAME", help="Who accepts the data.")
 @click.option("--why", required=True, metavar="REASON", help="Why they are as they should be.")

@@ -183,14 +183,22 @@ def evaluate(asked: Order, model: str | None) -> None:
     from flows.evaluate import evaluate as page
     from tasks.lib.score import TaskScore
 
-    if model is not None:
-        folder = store.root() / model if store.find(model) else Path(model)
-        setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}, quantised: true}}"
-        asked = Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
-    made = _run(page, asked)
+    made = _run(page, asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
         screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
+
+
+def upon(asked: Order, model: str) -> Order:
+    """The order with a model's folder, or an artifact `STAGE/ID` of the store, as its base."""
+    folder = store.root() / model if in_store(model) else Path(model)
+    setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}, quantised: true}}"
+    return Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
+
+
+def in_store(model: str) -> bool:
+    """Whether that is an artifact's id."""
+    return store.find(model) is not None
 
 
 def show(asked: Order, stage: str | None) -> None:

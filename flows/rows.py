@@ -10,10 +10,10 @@ from typing import Any
 from tasks.lib import store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
+from tasks.lib.formulas import harmless
 from tasks.lib.records import CONTENT, iterate
 
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 PARTS = ("corpus-train", "tune-train", "preference-train", "eval", "general-train")
 SHOWN = (*CONTENT, "rating", "winner")
 Row = dict[str, Any]
@@ -103,8 +103,3 @@ def _write(file: Path, found: list[Row]) -> None:
         for row in found:
             cells = [row.get(key, "") for key in columns] + [row["record"].get(key, "") for key in fields]
             writer.writerow([harmless(str(cell)) for cell in cells])
-
-
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell

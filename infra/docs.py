@@ -9,7 +9,7 @@ from typing import Any
 from tasks.lib.environment import quiet
 
 PLACE = Path("docs/reference.md")
-COMMANDS = ("", "new", "check", "plan", "adapt", "evaluate", "show", "why", "runs", "ui", "deploy", "schema")
+COMMANDS = ("", "new", "check", "draft", "review", "plan", "adapt", "evaluate", "show", "why", "runs", "ui", "deploy", "schema")
 
 
 def main() -> None:

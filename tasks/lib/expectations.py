@@ -55,6 +55,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     verdicts: list[Verdict] = []
+    kept = False
     for role in ROLES:
         if not suites.get(role):
             continue
@@ -70,7 +71,8 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None)
         verdicts += [_verdict(role, found, sensitive) for found in result.results]
         if docs is not None:
             data_docs.keep(context, role, result)
-    if docs is not None:
+            kept = True
+    if docs is not None and kept:  # without anything to judge there are no pages
         data_docs.write(context, docs)
     return verdicts
 

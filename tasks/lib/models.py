@@ -100,13 +100,13 @@ def new_decoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, he
     return LlamaForCausalLM(config)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder; one without a chat template or a padding token gets ours."""
+def load_tokenizer(folder: Path, template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; one without a chat template gets `template`, one without padding pads with its end."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
-        tokenizer.chat_template = CHAT_TEMPLATE
+        tokenizer.chat_template = template
     return tokenizer
 
 

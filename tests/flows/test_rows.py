@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.rows import harmless
+from tasks.lib.formulas import harmless
 from tests.conftest import Run
 
 

@@ -1,0 +1,56 @@
+"""Entries of datasets in a domain's card: written with its comments kept, and only if it still is a card."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks.lib.config import build
+from tasks.lib.domain import DomainCard
+from tasks.lib.errors import ConfigError
+
+Entry = dict[str, Any]
+
+
+def with_entries(card: Path, added: list[Entry], changed: list[Entry] | None = None, removed: list[str] | None = None) -> str:
+    """The card's text with entries appended, with keys of others replaced, and without those named.
+
+    Raises:
+        ConfigError: if that is no card, or a licence is not one that the domain allows. Nothing is written.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 160
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(card.read_text(encoding="utf-8"))
+    for entry in changed or []:
+        next(known for known in content["datasets"] if known["name"] == entry["name"]).update(entry)
+    for name in removed or []:
+        del content["datasets"][[known["name"] for known in content["datasets"]].index(name)]
+    content["datasets"].extend(added)
+    made = text(content, yaml)
+    names = ", ".join([entry["name"] for entry in [*added, *(changed or [])]] or removed or [])
+    allowed = build(DomainCard, YAML(typ="safe", pure=True).load(made), f"the domain card {card} with {names}").licences
+    for entry in [*added, *(changed or [])]:
+        if entry["licence"] not in allowed:
+            raise ConfigError(
+                f"a licence that the domain allows ({', '.join(allowed)})",
+                f"licence {entry['licence']!r}",
+                f"have the domain's owner add it to `licences:` in {card}",
+            )
+    return made
+
+
+def replace(file: Path, content: str) -> None:
+    """Write a text file at once, or not at all."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(content, encoding="utf-8")
+    new.replace(file)
+
+
+def text(content: Any, yaml: YAML | None = None) -> str:
+    """As YAML."""
+    stream = StringIO()
+    made = yaml or YAML()
+    made.dump(content, stream)
+    return stream.getvalue()
