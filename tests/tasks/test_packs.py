@@ -10,7 +10,8 @@ from tasks.ingest import IngestConfig, ingest
 from tasks.lib import domain, packs, sources
 from tasks.lib.domain import Expectations
 from tasks.lib.errors import ConfigError, DataError
-from tasks.lib.records import Records, filled
+from tasks.lib.frames import Frames
+from tasks.lib.records import Records
 
 FILE = Path("expectations.yaml")
 DATES = packs.HOLD + "existing_dates"
@@ -71,8 +72,8 @@ def test_a_critical_expectation_of_a_pack_stops_what_follows(toy: Path) -> None:
 
 def test_columns_that_no_row_has_are_not_filled(toy: Path) -> None:
     rows = read(toy, "what?")
-    assert filled(rows.path, "tune") & {"prompt", "response", "text", "chosen"} == {"prompt", "response"}
-    assert filled(rows.path, "eval") == set()
+    assert set(Frames(rows.path, "tune").columns) & {"prompt", "response", "text", "chosen"} == {"prompt", "response"}
+    assert set(Frames(rows.path, "eval").columns) == set()
 
 
 def test_an_unknown_pack_is_refused_with_the_nearest(toy: Path) -> None:
