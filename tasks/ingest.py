@@ -1,6 +1,7 @@
 """Read every dataset of a domain into records, and start the ledger of rows."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -84,9 +85,9 @@ def read_part(sources: Sources, part: list[Piece], done: Path, number: int) -> C
     place = done / f"{number:05}"
     if (kept := _kept(place)) is not None:
         return kept
-    work = done / f".{number:05}"
+    work = done / f".{number:05}.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work.mkdir()
     counts = Counts()
     with RecordWriter(work, number) as writer:
         for piece in part:

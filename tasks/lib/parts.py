@@ -5,21 +5,23 @@ How they are cut follows from the files alone: whatever the number of workers, t
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
+import joblib
 import pyarrow.parquet as pq
 
 from tasks.lib import files
+from tasks.lib.errors import SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
 
 PART_BYTES = 64_000_000
 BLOCK = 1 << 20
+WATCH = "end with parent"
 R = TypeVar("R")
 
 
@@ -116,21 +118,24 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
         for job in jobs:
             yield work(*job)
         return
-    # a fork of a process with threads may hang; workers end with the process that started them
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1)
+    for result, error in pool(joblib.delayed(_tried)(os.getpid(), work, job) for job in jobs):
+        if error is not None:
+            raise error
+        yield result
+
+
+def _tried(parent: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, SlmforgeError | None]:
+    if not any(thread.name == WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
     try:
-        for future in [pool.submit(work, *job) for job in jobs]:
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return work(*job), None
+    except SlmforgeError as error:
+        return None, error
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it was killed: nobody waits for what it makes."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
     os._exit(1)
