@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests
-from tasks.lib.domain import Dataset
+from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 
@@ -35,3 +35,14 @@ def ingested(*datasets: ResolvedDataset) -> Records:
 def reasons(made: Any) -> dict[str, str]:
     """Row id -> why it was set aside in this stage."""
     return {row["id"]: row["reason"] for row in iterate(made.path, "set_aside")}
+
+
+def sourced(folder: Path, source: dict[str, Any], role: str = "corpus", **card: Any) -> Domain:
+    """A domain of one dataset from this source."""
+    given = {"name": "d", "role": role, "source": source, "licence": "CC0-1.0", "kind": "public", "map": MAPS[role], **card}
+    body = {"purpose": "p", "owner": "o", "risk": "low", "licences": ["CC0-1.0"], "datasets": [given]}
+    return Domain(name="d", folder=folder, card=DomainCard.model_validate(body), expectations=Expectations(), suite=Suite(tasks={}))
+
+
+def texts(made: Records) -> list[str]:
+    return [row["text"] for row in iterate(made.path, "corpus")]

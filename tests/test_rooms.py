@@ -29,6 +29,12 @@ IMPORTERS = {
     "openpyxl": {"tasks.lib.tables"},
     "pdfminer": {"tasks.lib.documents"},
     "docx": {"tasks.lib.documents"},
+    "huggingface_hub": {"tasks.lib.hub"},
+    "botocore": {"tasks.lib.remote"},
+    "fsspec": {"tasks.lib.remote", "tasks.lib.hub"},  # the hub's patterns are fsspec's
+    "sqlalchemy": {"tasks.lib.delivery", "tasks.lib.queries"},
+    "psycopg": {"tasks.lib.queries"},
+    "sqlparse": {"tasks.lib.origins"},
 }
 
 

@@ -1,19 +1,16 @@
 """What a base model is made from, known by content before the `base` stage runs."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests
+from tasks.lib import digests, hub
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.sources import builtin_digest, builtin_documents
-
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 class BaseSource(Declared):
@@ -34,7 +31,7 @@ class BaseSource(Declared):
 
         folder = self.folder
         if self.hub is not None:
-            folder = _fetch(*self.hub)
+            folder = hub.model(*self.hub)
         if folder is None:
             raise DataError("a base model's files", "a base made from scratch has none", "use kind: folder or hub")
         return admit(folder, quantised=self.quantised)
@@ -64,22 +61,3 @@ def resolve(source: Any) -> BaseSource:
     content = {path.name: remembered.of(path) for path in admit(source.path, quantised=source.quantised)}
     remembered.save()
     return BaseSource(content=content, folder=source.path.absolute(), quantised=source.quantised)
-
-
-def _fetch(model: str, revision: str) -> Path:
-    """The snapshot of a pinned revision: the local hub cache first, then the hub."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(HUB_FILES)}
-    with suppress(LocalEntryNotFoundError):  # the cache is enough, whether or not the hub may be asked
-        return Path(snapshot_download(model, local_files_only=True, **wanted))
-    try:
-        folder = snapshot_download(model, **wanted)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise DataError(
-            f"base model {model} at revision {revision}",
-            f"it is not in the local hub cache and cannot be fetched ({str(error).splitlines()[0]})",
-            "put the snapshot into the cache (HF_HOME), or allow the hub with HF_HUB_OFFLINE=0",
-        ) from error
-    return Path(folder)

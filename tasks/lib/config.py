@@ -23,7 +23,8 @@ M = TypeVar("M", bound=BaseModel)
 class Declared(BaseModel):
     """A value that is written down by a person and is part of an identity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a traceback shows no input: someone may have written a secret where none belongs
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     def identity(self) -> dict[str, Any]:
         """The fields that change a result, as JSON values; runtime fields are left out."""

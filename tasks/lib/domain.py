@@ -7,15 +7,15 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-import pydantic
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.lib import drift, packs, places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
 from tasks.lib.waivers import Waiver, in_force
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
@@ -34,6 +34,7 @@ ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
 }
 Format = Literal["jsonl", "json", "csv", "tsv", "txt", "parquet", "arrow", "xlsx", "xml", "md", "html", "pdf", "docx"]
 OPTIONAL_MAPS = frozenset({"group", "system"})
+AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how a file is written
 
 
 def _plain_columns(templates: dict[str, str]) -> dict[str, str]:
@@ -81,52 +82,6 @@ def cron(expression: str) -> str:
     return expression
 
 
-class PathSource(Declared):
-    """A file inside the domain folder, pinned by digest if the expert wishes."""
-
-    path: str
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-
-
-class PublishedSource(Declared):
-    """A published file, byte for byte, pinned by digest."""
-
-    url: str = Field(pattern=r"^https://", json_schema_extra=RUNTIME)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class SubsetSource(Declared):
-    """A mechanical subset of something published; only a mirror holds it, found by digest."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    file: str
-    origin: str = Field(alias="from")
-    subset: str
-
-
-class BuiltinSource(Declared):
-    """Text that every Python installation carries."""
-
-    builtin: Literal["pydoc-topics"]
-
-
-def _kind_of_source(value: Any) -> str:
-    """Which source a mapping means, by the key that only it has."""
-    given = value if isinstance(value, dict) else value.model_dump() if isinstance(value, Declared) else {}
-    return next((key for key in ("path", "url", "builtin") if key in given), "subset")
-
-
-Source = Annotated[
-    Annotated[PathSource, Tag("path")]
-    | Annotated[PublishedSource, Tag("url")]
-    | Annotated[SubsetSource, Tag("subset")]
-    | Annotated[BuiltinSource, Tag("builtin")],
-    Discriminator(_kind_of_source),
-]
-
-
 class Dataset(Declared):
     """One dataset of a domain: where it is from, what may be done with it, and how a row is read."""
 
@@ -161,6 +116,8 @@ class Dataset(Declared):
             raise ValueError("holdout is for the role tune")
         if self.weight != 1 and self.role not in ("corpus", "tune", "preference"):
             raise ValueError("weight is for the roles corpus, tune and preference; of general text, `replay` of a stage says how much")
+        if isinstance(self.source, QuerySource) and (said := [key for key in AS_WRITTEN if getattr(self, key) is not None]):
+            raise ValueError(f"`{said[0]}:` is for files; the rows of a query have none")
         if self.choices and self.role not in ("tune", "eval"):
             raise ValueError("choices are for the roles tune and eval")
         if odd := [c for c in self.choices if not c or clean(c) != c or self.choices.count(c) > 1]:
@@ -173,8 +130,12 @@ class Dataset(Declared):
         match self.source:
             case PathSource(path=path):
                 return path
-            case PublishedSource(url=url):
+            case PublishedSource(url=url) | ObjectSource(url=url):
                 return url.rsplit("/", 1)[-1]
+            case HubSource(files=files):
+                return files
+            case QuerySource():
+                return f"{self.name}.parquet"
             case SubsetSource(file=file):
                 return file
             case BuiltinSource(builtin=builtin):

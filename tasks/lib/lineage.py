@@ -26,8 +26,16 @@ class Declaration(Declared):
 
 def declare(duties: Duties, sources: Sources) -> Declaration:
     """The declaration of a domain with resolved sources; where their files lie on this machine is no part of it."""
-    written = [{**resolved.identity(), "dataset": resolved.dataset.model_dump(mode="json")} for resolved in sources.datasets]
+    written = [
+        {**resolved.identity(), "dataset": resolved.dataset.model_dump(mode="json"), **_server(resolved.server)}
+        for resolved in sources.datasets
+    ]
     return Declaration(duties=duties, edition=sources.edition, sources=written)
+
+
+def _server(name: str | None) -> dict[str, str]:
+    """Which database server was asked, of a dataset for which one was."""
+    return {} if name is None else {"server": name}
 
 
 def ancestor(artifact: Artifact, stage: str) -> Record:
@@ -92,7 +100,7 @@ def _sources(declared: Declaration, data: Any) -> list[dict[str, Any]]:
     for line in data.ledger:
         source = written[line.dataset]
         sizes = {file["sha256"]: file["bytes"] for file in source["files"]}
-        found.append({**source["dataset"], **line.identity(), "bytes": sizes[line.sha256]})
+        found.append({**source["dataset"], **_server(source.get("server")), **line.identity(), "bytes": sizes[line.sha256]})
     return found
 
 

@@ -1,4 +1,4 @@
-"""From a declared source to a local file whose digest is known: folder, mirror, then the web."""
+"""From a declared source to local files whose digests are known: folder, mirror, then the web, a store, the hub or a database."""
 
 import os
 import urllib.error
@@ -9,12 +9,11 @@ from pydoc_data.topics import topics
 
 from pydantic import Field
 
-from tasks.lib import digests, places
+from tasks.lib import digests, downloads, hub, queries, remote
 from tasks.lib.config import RUNTIME, Declared
-from tasks.lib.domain import BuiltinSource, Dataset, Domain, Edition, PathSource, PublishedSource
+from tasks.lib.domain import Dataset, Domain, Edition
 from tasks.lib.errors import DataError
-
-DOWNLOAD_CAP = 20_000_000_000  # bytes
+from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, SubsetSource
 
 
 class SourceFile(Declared):
@@ -27,18 +26,19 @@ class SourceFile(Declared):
 
 
 class ResolvedDataset(Declared):
-    """A dataset, its files and one digest over them (a single file's own)."""
+    """A dataset, its files and one digest over them (a single file's own); of a query, the server that was asked."""
 
     dataset: Dataset
     sha256: str
     bytes: int
     files: list[SourceFile]
+    server: str | None = Field(default=None, json_schema_extra=RUNTIME)
 
     @classmethod
-    def of(cls, dataset: Dataset, files: list[SourceFile]) -> "ResolvedDataset":
+    def of(cls, dataset: Dataset, files: list[SourceFile], server: str | None = None) -> "ResolvedDataset":
         """The dataset with these files, in the order in which they are read."""
         one = files[0].sha256 if len(files) == 1 else digests.of_value([[file.name, file.sha256] for file in files])
-        return cls(dataset=dataset, sha256=one, bytes=sum(file.bytes for file in files), files=files)
+        return cls(dataset=dataset, sha256=one, bytes=sum(file.bytes for file in files), files=files, server=server)
 
 
 class Sources(Declared):
@@ -86,7 +86,8 @@ def resolve(domain: Domain, edition: Edition, mirror: Path | None) -> Sources:
     """Find every dataset's bytes.
 
     Raises:
-        DataError: if a file is missing, leaves the domain folder, or has another digest.
+        DataError: if a file is missing, leaves the domain folder, has another digest, or cannot be fetched.
+        ConfigError: if a store's driver is not installed, or a database's variable is not set.
     """
     remembered = digests.Remembered()
     shelf = Mirror(mirror, remembered)
@@ -96,38 +97,62 @@ def resolve(domain: Domain, edition: Edition, mirror: Path | None) -> Sources:
 
 
 def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: digests.Remembered) -> ResolvedDataset:
-    source = dataset.source
-    if isinstance(source, BuiltinSource):
-        size = sum(len(text.encode()) for _, text in builtin_documents())
-        return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=builtin_digest(), bytes=size)])
-    if isinstance(source, PathSource):
-        found = [_source_file(domain.folder, file, remembered) for file in _inside(domain.folder, source.path, dataset.name)]
-        resolved = ResolvedDataset.of(dataset, found)
-        if source.sha256 not in (None, resolved.sha256):
+    card = domain.folder / "domain.yaml"
+    match dataset.source:
+        case BuiltinSource():
+            size = sum(len(text.encode()) for _, text in builtin_documents())
+            return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=builtin_digest(), bytes=size)])
+        case PathSource() as source:
+            inside = _inside(domain.folder, source.path, dataset.name)
+            found = [_file(file.relative_to(domain.folder.resolve()).as_posix(), file, remembered.of(file)) for file in inside]
+            return _as_pinned(ResolvedDataset.of(dataset, found), source.sha256, domain.folder / source.path)
+        case HubSource() as source:
+            fetched = hub.dataset(source.hub, source.revision, source.files, dataset.name)
+            return ResolvedDataset.of(dataset, [_file(name, path, remembered.of(path)) for name, path in fetched])
+        case ObjectSource(many=True) as source:
+            found = [_file(*object_) for object_ in remote.fetch(source.url, dataset.name)]
+            return _as_pinned(ResolvedDataset.of(dataset, found), source.sha256, source.url)
+        case source:
+            if source.sha256 is not None and (file := mirror.find(source.sha256) or downloads.kept(source.sha256)) is not None:
+                return ResolvedDataset.of(dataset, [_file(dataset.file_name, file, source.sha256)])
+    match source:
+        case ObjectSource():
+            found = [_file(*object_) for object_ in remote.fetch(source.url, dataset.name)]
+            return _as_pinned(ResolvedDataset.of(dataset, found), source.sha256, source.url)
+        case QuerySource():
+            return _as_pinned(_asked(dataset, source, domain.folder), source.sha256, card)
+        case PublishedSource():
+            return ResolvedDataset.of(dataset, [_file(dataset.file_name, _download(source, dataset.name), source.sha256)])
+        case SubsetSource():
             raise DataError(
-                f"dataset {dataset.name!r}: sha256 {source.sha256}",
-                f"sha256 {resolved.sha256}",
-                "restore what was pinned, or pin the new digest in domain.yaml",
-                file=domain.folder / source.path,
+                f"dataset {dataset.name!r}: the file {dataset.file_name} with sha256 {source.sha256}",
+                "it is a subset that only a mirror holds, and no mirror given has it",
+                "give the folder that holds it: --mirror DIR or SLMFORGE_MIRROR",
+                file=card,
             )
+
+
+def _file(name: str, path: Path, sha256: str) -> SourceFile:
+    return SourceFile(name=name, sha256=sha256, bytes=path.stat().st_size, path=path)
+
+
+def _as_pinned(resolved: ResolvedDataset, sha256: str | None, place: Path | str) -> ResolvedDataset:
+    """The dataset, if it is the one that the card pins."""
+    if sha256 in (None, resolved.sha256):
         return resolved
-    file_or_none = mirror.find(source.sha256) or _kept(source.sha256)
-    if file_or_none is None and isinstance(source, PublishedSource):
-        file_or_none = _download(source, dataset.name)
-    if file_or_none is None:
-        raise DataError(
-            f"dataset {dataset.name!r}: the file {dataset.file_name} with sha256 {source.sha256}",
-            "it is a subset that only a mirror holds, and no mirror given has it",
-            "give the folder that holds it: --mirror DIR or SLMFORGE_MIRROR",
-            file=domain.folder / "domain.yaml",
-        )
-    size = file_or_none.stat().st_size
-    return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=source.sha256, bytes=size, path=file_or_none)])
+    raise DataError(
+        f"dataset {resolved.dataset.name!r}: sha256 {sha256}",
+        f"sha256 {resolved.sha256}",
+        "restore what was pinned, or pin the new digest in domain.yaml",
+        file=place,
+    )
 
 
-def _source_file(folder: Path, file: Path, remembered: digests.Remembered) -> SourceFile:
-    name = file.relative_to(folder.resolve()).as_posix()
-    return SourceFile(name=name, sha256=remembered.of(file), bytes=file.stat().st_size, path=file)
+def _asked(dataset: Dataset, source: QuerySource, folder: Path) -> ResolvedDataset:
+    """The rows that a query gives now."""
+    place = str(source.database) if source.sqlite is None else _inside(folder, source.sqlite, dataset.name)[0]
+    path, sha256, server = queries.snapshot(source.sql, place, dataset.name)
+    return ResolvedDataset.of(dataset, [_file(dataset.file_name, path, sha256)], server)
 
 
 def _inside(folder: Path, pattern: str, name: str) -> list[Path]:
@@ -144,7 +169,7 @@ def _inside(folder: Path, pattern: str, name: str) -> list[Path]:
     if not all(file.is_relative_to(home) for file in files):
         raise _leaves(card, name, pattern)
     if not files or not all(file.is_file() for file in files):
-        raise DataError(f"dataset {name!r}: {pattern}", "no such file", "add the file or correct `path:`", file=card)
+        raise DataError(f"dataset {name!r}: {pattern}", "no such file", "add the file, or correct its path in domain.yaml", file=card)
     return files
 
 
@@ -157,26 +182,21 @@ def _leaves(card: Path, name: str, path: str) -> DataError:
     )
 
 
-def _kept(sha256: str) -> Path | None:
-    kept = places.runs() / "downloads" / sha256
-    return kept if kept.is_file() else None
-
-
 def _download(source: PublishedSource, name: str) -> Path:
     """Fetch a pinned file; it takes its place only when its digest is the declared one."""
-    kept = places.runs() / "downloads" / source.sha256
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    temporary = kept.with_name(f".{source.sha256}.{os.getpid()}")
     remedy = "check the network, or put the file into a mirror: --mirror DIR or SLMFORGE_MIRROR"
-    try:
-        # the card admits https only
-        with urllib.request.urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:  # noqa: S310
-            size = 0
-            while block := answer.read(1 << 20):
-                size += len(block)
-                if size > DOWNLOAD_CAP:
-                    raise DataError(f"dataset {name!r}", f"more than {DOWNLOAD_CAP:,} bytes at {source.url}", remedy)
-                file.write(block)
+    with downloads.arriving() as temporary:
+        try:
+            # the card admits https only
+            with urllib.request.urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:  # noqa: S310
+                size = 0
+                while block := answer.read(1 << 20):
+                    size += len(block)
+                    if size > downloads.CAP:
+                        raise DataError(f"dataset {name!r}", f"more than {downloads.CAP:,} bytes at {source.url}", remedy)
+                    file.write(block)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise DataError(f"dataset {name!r} from {source.url}", f"it cannot be fetched ({error})", remedy) from error
         digest = digests.of_file(temporary)
         if digest != source.sha256:
             raise DataError(
@@ -184,9 +204,4 @@ def _download(source: PublishedSource, name: str) -> Path:
                 f"{source.url} has sha256 {digest}",
                 "the published file has changed: look at it, then pin the new digest in domain.yaml",
             )
-        temporary.replace(kept)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise DataError(f"dataset {name!r} from {source.url}", f"it cannot be fetched ({error})", remedy) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return kept
+        return downloads.keep(temporary, digest)
