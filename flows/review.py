@@ -13,9 +13,10 @@ from flows.entries import Entry
 from tasks.lib import domain, drafts, reviewing, sheets
 from tasks.lib.cleaning import clean
 from tasks.lib.config import read_yaml
-from tasks.lib.domain import Domain, PathSource
+from tasks.lib.domain import Domain
 from tasks.lib.drafts import Batch
 from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.origins import PathSource
 from tasks.lib.reviewing import Faults, Line, Outcome
 from tasks.lib.sheets import SheetRow
 

@@ -1,0 +1,154 @@
+"""Large files in parts: the same rows however they are cut and by however many processes, and nothing twice after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks import ingest as module
+from tasks.ingest import IngestConfig, ingest
+from tasks.lib import digests, store
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError
+from tasks.lib.parts import parts
+from tasks.lib.records import Records, iterate
+from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
+from tests.conftest import ROOT
+
+ROWS = [{"q": f"Question {i}, é{'x' * (i % 37)}?", "a": str(i % 3), "n": i if i % 50 else None} for i in range(2_000)]
+CARD = {
+    "name": "asked", "role": "tune", "licence": "CC0-1.0", "kind": "synthetic", "columns": {"n": "number"},
+    "map": {"prompt": "{q} {n}", "response": "{a}"},
+}  # fmt: skip
+
+
+def given(file: Path) -> Sources:
+    """One dataset of one file."""
+    dataset = Dataset.model_validate({**CARD, "source": {"path": file.name}})
+    source = SourceFile(name=file.name, sha256=digests.of_file(file), bytes=file.stat().st_size, path=file)
+    return Sources(edition="starter", datasets=[ResolvedDataset.of(dataset, [source])])
+
+
+def written(folder: Path, suffix: str) -> Path:
+    """The rows in a file; of lines, some are empty, and the last has no end."""
+    file = folder / f"asked.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=150)
+    else:
+        lines = [json.dumps(row, ensure_ascii=False) + ("\n\n" if i % 7 == 0 else "\n") for i, row in enumerate(ROWS)]
+        file.write_text("".join(lines).rstrip("\n"))
+    return file
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(module, "parts", partial(parts, size=size))
+
+
+def rows(made: Records) -> list[dict[str, Any]]:
+    return [*iterate(made.path, "tune"), *iterate(made.path, "set_aside")]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("size", [400, 5_000, 10_000_000])
+def test_the_rows_are_the_same_however_a_file_is_cut(suffix: str, size: int, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = given(written(workplace, suffix))
+    whole = rows(ingest(IngestConfig(max_set_aside=0.4), sources))
+    cut(monkeypatch, size)
+    expected = {400: 14 if suffix == "parquet" else 100, 5_000: 14 if suffix == "parquet" else 15, 10_000_000: 1}[size]
+    assert len(parts(sources.datasets, size)) >= min(expected, 10)
+    made = ingest(IngestConfig(workers=1), sources)
+    assert rows(made) == whole
+    (line,) = made.ledger
+    assert (line.rows_in, line.rows_used, line.set_aside) == (2_000, 1_960, {"missing-value": 40})
+    numbers = [row["row"] for row in iterate(made.path, "tune")]
+    if suffix == "jsonl":  # rows are numbered as lines are, the empty ones counted
+        lines = (workplace / "asked.jsonl").read_text().split("\n")
+        assert [json.loads(lines[number - 1])["n"] for number in numbers] == [row["n"] for row in ROWS if row["n"] is not None]
+    else:
+        assert numbers == [i for i, row in enumerate(ROWS, start=1) if row["n"] is not None]
+
+
+def test_the_artifact_is_the_same_whatever_the_number_of_workers(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = given(written(workplace, "jsonl"))
+    cut(monkeypatch, 10_000)
+    digest = {}
+    for workers in (1, 2, 3, None):
+        monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / f"runs-{workers}"))
+        made = ingest(IngestConfig(workers=workers), sources)
+        record = store.find(made.id)
+        assert record is not None
+        digest[workers] = (made.id, made.digest, [entry.sha256 for entry in record.files])
+        assert len(record.files) > 10
+    assert len({str(value) for value in digest.values()}) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_bad_row_is_named_and_nothing_is_left(workers: int, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(workplace, "jsonl")
+    lines = file.read_text().split("\n")
+    bad = [i for i, line in enumerate(lines) if line][1_500:1_900:100]
+    for place in bad:
+        lines[place] = '{"q": NaN}'
+    file.write_text("\n".join(lines))
+    cut(monkeypatch, 10_000)
+    with pytest.raises(DataError, match="NaN is no JSON value") as caught:
+        ingest(IngestConfig(workers=workers), given(file))
+    assert caught.value.row == bad[0] + 1
+    assert [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()] == []
+
+
+PROGRAM = """
+import sys
+from functools import partial
+from pathlib import Path
+from tasks import ingest as module
+from tasks.lib.parts import parts
+from tests.tasks.test_parts import given
+
+module.parts = partial(parts, size=4_000)
+kept = []
+look = module._kept
+module._kept = lambda place: (kept.append(found) if (found := look(place)) is not None else None) or found
+made = module.ingest(module.IngestConfig(workers=int(sys.argv[2])), given(Path(sys.argv[1])))
+print(len(kept), made.digest)
+"""
+
+
+def started(file: Path, runs: Path, workers: int) -> subprocess.Popen[str]:
+    environment = {**os.environ, "SLMFORGE_RUNS": str(runs), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(file), str(workers)], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_ingestion_goes_on_behind_the_parts_that_are_done(workers: int, workplace: Path) -> None:
+    file = written(workplace, "jsonl")
+    unharmed = started(file, workplace / "unharmed", 1).communicate()[0].split()
+    assert unharmed[0] == "0"
+    runs = workplace / "runs"
+    process = started(file, runs, workers)
+    children: list[psutil.Process] = []
+    while len(list(runs.glob("artifacts/ingest/*.parts/[0-9]*/part.json"))) < 3:
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(children, timeout=20)
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    left = sorted(runs.glob("artifacts/ingest/*.parts/[0-9]*"))
+    shard = next(left[0].glob("tune-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1])  # one was not whole: it is read again
+    kept, digest = started(file, runs, 1).communicate()[0].split()
+    assert int(kept) >= len(left) - 1 > 0
+    assert digest == unharmed[1]
+    assert not list(runs.glob("artifacts/ingest/*.parts"))
