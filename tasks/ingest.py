@@ -13,7 +13,7 @@ from pydantic import Field
 from tasks.lib import digests, progress, store
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError, SlmforgeError
-from tasks.lib.mapping import SetAside, place_of, require_columns, to_record
+from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
 from tasks.lib.parts import Piece, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
@@ -100,6 +100,7 @@ def read_part(sources: Sources, part: list[Piece], done: Path, number: int) -> C
 
 def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, rows: Places) -> None:
     dataset = resolved.dataset
+    columns = columns_used(dataset)
     begun = set() if piece.span is None or piece.span.first == 1 else {resolved.files[piece.file].name}
     for source in read_file(dataset, resolved.files[piece.file], piece.span):
         if source.file not in begun:
@@ -107,7 +108,7 @@ def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, r
             begun.add(source.file)
         rows[dataset.name, source.file] += 1
         try:
-            writer.keep(to_record(dataset, source))
+            writer.keep(to_record(dataset, source, columns))
         except SetAside as aside:
             writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, {k: str(v) for k, v in source.columns.items()})
 

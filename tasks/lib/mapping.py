@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from string import Formatter
 from typing import Any
@@ -58,15 +59,16 @@ def place_of(dataset: Dataset, source: SourceRow) -> Row:
     return {"id": f"{dataset.name}:{file}{source.number}", "dataset": dataset.name, "file": source.file, "row": source.number}
 
 
-def to_record(dataset: Dataset, source: SourceRow) -> Row:
-    """Map one row.
+def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None = None) -> Row:
+    """Map one row; `columns` are those that the dataset uses, where they are known already.
 
     Raises:
         SetAside: with the reason, if a cell is missing, unreadable or not among the values listed.
     """
-    if missing := [name for name in columns_used(dataset) if name not in source.columns]:
+    columns = columns_used(dataset) if columns is None else columns
+    if missing := [name for name in columns if name not in source.columns]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}")
-    cells = {name: _cell(dataset, name, source.columns[name]) for name in columns_used(dataset)}
+    cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}
     record: Row = {
         **place_of(dataset, source),
         "role": dataset.role,
@@ -93,7 +95,7 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
     text = _text(value)
     if isinstance(value, SheetError):
         raise SetAside("spreadsheet-error", f"column {name!r} shows {value}")
-    if found := SURROGATE.search(text):
+    if not text.isascii() and (found := SURROGATE.search(text)):
         if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
             raise SetAside(
                 "undecodable", f"column {name!r} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding"

@@ -159,9 +159,7 @@ def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
 
 def _parse(text: str, file: Readable, dataset: Dataset, row: int) -> Any:
     try:
-        # jq computes in double precision: a longer whole number goes through it as text, digit by digit
-        parse_int = _whole_number if dataset.records else None
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=parse_int)
+        return (FOR_JQ if dataset.records else AS_IT_IS).decode(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"dataset {dataset.name!r}: JSON", f"{error}", "correct the JSON there", file=file.place, row=row) from error
 
@@ -265,6 +263,9 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         yield number + 1, {"text": "".join(paragraph)}
 
 
+AS_IT_IS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+# jq computes in double precision: a longer whole number goes through it as text, digit by digit
+FOR_JQ = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole_number)
 READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
     "jsonl": _jsonl,
     "csv": _csv,
