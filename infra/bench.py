@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra import bench_data
 from tasks.lib.environment import keep_heap, quiet
 
 STEPS, BATCH, LENGTH, SKIP = 14, 8, 512, 4
@@ -29,12 +30,14 @@ def main() -> None:
     parser.add_argument("worker", nargs="?", choices=CANDIDATES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/cpu.md"))
+    parser.add_argument("--gigabytes", type=float, default=10, help="the larger of the two corpora that are made on the fly")
     given = parser.parse_args()
     quiet()
     if given.worker:
         print(json.dumps({"tokens_per_second": work(given.worker)}))
         return
     lines = [f"# Benchmarks\n\nMachine: {machine()}\n", *training(given.rounds), *commands(given.rounds)]
+    lines += bench_data.section(given.gigabytes, given.rounds)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
