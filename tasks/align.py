@@ -44,7 +44,7 @@ def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
         update={
             "bytes": models.weight_bytes(out),
             "data": facts,
-            "drawn": draws.facts(*pairs_by_source([source for _, source in drawn], learned.times)),
+            "drawn": draws.facts(*pairs_by_source([source for _, source in drawn], learned.times), encoder.lost),
         }
     )
 
@@ -58,5 +58,6 @@ def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:
     longest = max(len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected))
     if longest > encoder.length:
         encoder.tally.rows_too_long += 1
+        encoder.lost[row["dataset"]].too_long += 1
         return None
     return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}

@@ -60,7 +60,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
         vocabulary=teacher.vocabulary,
         bytes=models.weight_bytes(out),
         data={**encoder.tally.facts(), **learned.facts},
-        drawn=draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times)),
+        drawn=draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost),
         layers=cfg.layers,
         teacher_layers=depth,
     )

@@ -34,7 +34,7 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split) -> Model
     blocks = encoder.pack((piece for text, source in texts for piece in encoder.document(text, source)), cfg.seed)
     learned = fit(network, tokenizer, blocks, cfg, "pretrain")
     models.save(network, tokenizer, out)
-    drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times))
+    drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     facts = {**encoder.tally.facts(), **counted, **learned.facts}
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
 

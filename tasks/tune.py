@@ -70,7 +70,7 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
     models.save(models.merged(network), tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
     facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **learned.facts}
-    drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times))
+    drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
 
 

@@ -17,6 +17,9 @@ class Drawn(Declared):
     not_drawn: int  # rows that are in no pass, because the weight is below 1 or the share was full
     size: int = 0  # tokens in blocks, or pairs, of one pass
     trained: int = 0  # the same, each as often as it was trained on
+    too_long: int = 0  # draws that were left out, because the answer (or an answer of a pair) does not fit
+    truncated: int = 0  # draws of which the prompt lost its beginning
+    tokens_truncated: int = 0  # tokens of it, in one pass
 
 
 class Draws:
@@ -40,8 +43,8 @@ class Draws:
         self.drawn[dataset] += drawn
         self.not_drawn[dataset] += drawn == 0
 
-    def facts(self, size: Mapping[str, int], trained: Mapping[str, int]) -> dict[str, Drawn]:
-        """By dataset, with the tokens (or pairs) of one pass and those trained on."""
+    def facts(self, size: Mapping[str, int], trained: Mapping[str, int], lost: Mapping[str, Any]) -> dict[str, Drawn]:
+        """By dataset, with the tokens (or pairs) of one pass, those trained on, and those lost."""
         return {
             name: Drawn(
                 rows=self.rows[name],
@@ -49,6 +52,7 @@ class Draws:
                 not_drawn=self.not_drawn[name],
                 size=size.get(name, 0),
                 trained=trained.get(name, 0),
+                **(vars(lost[name]) if name in lost else {}),
             )
             for name in sorted(self.rows)
         }

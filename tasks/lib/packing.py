@@ -1,6 +1,7 @@
 """Rows become token blocks of one length, documents isolated from each other, every lost token counted."""
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,6 +36,15 @@ class Tally:
         return asdict(self)
 
 
+@dataclass
+class Lost:
+    """What one dataset lost on the way into blocks."""
+
+    too_long: int = 0
+    truncated: int = 0
+    tokens_truncated: int = 0
+
+
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Texts that the tokenizer turns into one token that means something to it, longest first.
 
@@ -66,6 +76,7 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         self.tokenizer, self.length, self.tally = tokenizer, length, Tally()
         self.sources: list[str] = []  # the dataset of each row, in the order of their numbers
+        self.lost: dict[str, Lost] = defaultdict(Lost)  # by dataset
         self._controls = control_tokens(tokenizer)
 
     def harmless(self, text: str) -> str:
@@ -110,13 +121,17 @@ class Encoder:
         response = whole[len(prompt) :]
         self.tally.rows += 1
         self.sources.append(row.get("dataset", ""))
+        lost = self.lost[self.sources[-1]]
         if len(response) >= self.length:
             self.tally.rows_too_long += 1
+            lost.too_long += 1
             return []
         room = self.length - len(response)
         if len(prompt) > room:
             self.tally.rows_truncated += 1
             self.tally.tokens_truncated += len(prompt) - room
+            lost.truncated += 1
+            lost.tokens_truncated += len(prompt) - room
             prompt = prompt[-room:]
         return [self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response])]
 

@@ -94,3 +94,15 @@ def test_the_plan_tells_what_will_be_drawn_and_comes_close(adapted: Path) -> Non
             for key in ("size", "trained"):
                 planned, real = sum(shares[name][key] for name in names), sum(drawn[name][key] for name in names)
                 assert planned == pytest.approx(real, rel=0.15), (stage, names, key)
+
+
+def test_what_does_not_fit_is_told_by_dataset(start: Model, workplace: Path) -> None:
+    rows = [{"q": f"{i} " + "water " * (60 if i < 3 else 3), "a": "word " * (100 if i in (3, 4) else 2)} for i in range(60)]
+    given = ingested(resolved(workplace, "long", "tune", rows), resolved(workplace, "short", "tune", [{"q": "?", "a": "yes"}]))
+    data = split(SplitConfig(valid=0.01), dedup(DedupConfig(), clean(CleanConfig(), given)))
+    made = tune(TuneConfig(length=64, replay=0.0), start, data)
+    long, short = made.drawn["long"], made.drawn["short"]
+    assert (long.too_long, long.truncated) == (made.data["rows_too_long"], made.data["rows_truncated"])
+    assert long.too_long in (1, 2)
+    assert long.tokens_truncated == made.data["tokens_truncated"] > 0
+    assert (short.too_long, short.truncated, short.tokens_truncated) == (0, 0, 0)
