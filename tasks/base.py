@@ -11,6 +11,7 @@ from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
 from tasks.lib.training_config import TrainingConfig
+from tasks.lib.trial import require_usable_tokenizer
 
 
 class Scratch(StageConfig):
@@ -59,6 +60,7 @@ def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     else:
         for path in given.files():
             shutil.copyfile(path, out / path.name)
+        require_usable_tokenizer(out)
     model, tokenizer = models.load(out, dtype="auto"), models.load_tokenizer(out)
     if not isinstance(cfg.source, Scratch):
         tokenizer.save_pretrained(out)
