@@ -14,7 +14,7 @@ from tasks.lib import digests, progress, store
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
-from tasks.lib.parts import Piece, in_order, parts
+from tasks.lib.parts import MEMORY, Piece, WorkerDiedError, apart, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
@@ -57,11 +57,16 @@ def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
     try:
         jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
-        for number, found in enumerate(in_order(read_part, jobs, cfg.workers)):
+        results = in_order(read_part, jobs, cfg.workers, elsewhere=apart(sources.datasets))
+        for number, found in enumerate(results):
             counts.add(found)
             bar.advance(sum(piece.bytes for piece in planned[number]))
             for place in _ended(planned, number, len(sources.datasets)):
                 _require_usable(sources.datasets[place], cfg, counts)
+    except WorkerDiedError as error:
+        fault = _deadly(sources, planned, done)
+        shutil.rmtree(done)
+        raise fault from error
     except SlmforgeError:
         shutil.rmtree(done)  # a refusal leaves nothing; only a kill does
         raise
@@ -71,6 +76,19 @@ def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
         shard.rename(out / shard.name)
     shutil.rmtree(done)
     return Records(ledger=[line for resolved in sources.datasets for line in _lines(resolved, counts)])
+
+
+def _deadly(sources: Sources, planned: list[list[Piece]], done: Path) -> DataError:
+    """What to say when a process that read is gone: it is one of the files of the parts that are not done."""
+    open_ = [piece for number, part in enumerate(planned) if not (done / f"{number:05}" / "part.json").is_file() for piece in part]
+    named = list(dict.fromkeys(sources.datasets[piece.dataset].files[piece.file].name for piece in open_))
+    told = ", ".join(named[:5]) + (" or a later one" if len(named) > 5 else "")
+    return DataError(
+        f"{'a file' if len(named) == 1 else 'files'} that can be read in {MEMORY / 1e9:.0f} GB of memory: {told}",
+        "the process that read it crashed, was killed, or found no more memory",
+        "look at the file with another program and write it anew; if somebody killed the process, run the command again",
+        file=sources.datasets[open_[0].dataset].files[open_[0].file].path if len(named) == 1 else None,
+    )
 
 
 def _ended(planned: list[list[Piece]], number: int, datasets: int) -> range:

@@ -4,6 +4,7 @@ How they are cut follows from the files alone: whatever the number of workers, t
 """
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
+import pyarrow as pa
 import pyarrow.parquet as pq
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from tasks.lib import files
 from tasks.lib.errors import SlmforgeError
@@ -22,6 +25,8 @@ from tasks.lib.sources import ResolvedDataset
 PART_BYTES = 64_000_000
 BLOCK = 1 << 20
 WATCH = "end with parent"
+MEMORY = 8_000_000_000  # bytes that a worker may take
+PLAIN = ("jsonl", "ndjson", "json", "csv", "tsv", "tab", "txt", "text", "md", "markdown")  # read by Python alone
 R = TypeVar("R")
 
 
@@ -108,30 +113,61 @@ def _grouped(groups: Sequence[Any], size: int) -> Iterator[tuple[Span, int]]:
             start, first, rows, width = place, first + rows, 0, 0
 
 
-def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None) -> Iterator[R]:
+def apart(datasets: Sequence[ResolvedDataset]) -> bool:
+    """Whether something is read that only C code understands, which may crash or take all memory: then not in this process."""
+    for resolved in datasets:
+        for source in (source for source in resolved.files if source.path is not None):
+            stem, _, suffix = source.name.lower().rpartition(".")
+            form = resolved.dataset.format or (stem.rpartition(".")[2] if suffix in files.PACKED_SUFFIXES else suffix)
+            if form not in PLAIN:
+                return True
+    return False
+
+
+class WorkerDiedError(Exception):
+    """A process that did the work is gone, and with it whatever killed it."""
+
+
+def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Iterator[R]:
     """Results of `work(*job)` in the order of the jobs, made in processes where there is more than one of both.
 
-    The first error in the order of the jobs is raised, whichever came first.
+    Args:
+        work: a function that can be imported, and raises SlmforgeError where it refuses.
+        jobs: its arguments. The first error in their order is raised, whichever came first.
+        workers: how many processes; None for one per core.
+        elsewhere: use a process even for a single job, with a limit of memory.
+
+    Raises:
+        WorkerDiedError: if a process crashed or was killed.
     """
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    if count < 2:
+    if count < 2 and not elsewhere:
         for job in jobs:
             yield work(*job)
         return
-    pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1)
-    for result, error in pool(joblib.delayed(_tried)(os.getpid(), work, job) for job in jobs):
-        if error is not None:
-            raise error
-        yield result
+    tried = joblib.delayed(_tried)
+    # joblib does the work of a single worker in this process
+    pool = joblib.Parallel(n_jobs=max(2, count), return_as="generator", batch_size=1, pre_dispatch="n_jobs" if count > 1 else 1)
+    try:
+        for result, error in pool(tried(os.getpid(), MEMORY, work, job) for job in jobs):
+            if error is not None:
+                raise error
+            yield result
+    except TerminatedWorkerError as error:
+        raise WorkerDiedError from error
 
 
-def _tried(parent: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, SlmforgeError | None]:
-    if not any(thread.name == WATCH for thread in threading.enumerate()):
-        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
+def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None]:
+    if os.getpid() != parent:  # joblib may think it better to work in the process that asks
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.RLIM_INFINITY))
+        if not any(thread.name == WATCH for thread in threading.enumerate()):
+            threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
     try:
         return work(*job), None
     except SlmforgeError as error:
         return None, error
+    except (MemoryError, pa.ArrowMemoryError):
+        return None, WorkerDiedError()
 
 
 def _end_with(parent: int) -> None:

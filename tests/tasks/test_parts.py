@@ -20,7 +20,7 @@ from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, store
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
-from tasks.lib.parts import parts
+from tasks.lib.parts import apart, parts
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 from tests.conftest import ROOT
@@ -112,7 +112,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from tasks import ingest as module
-from tasks.lib.parts import parts
+from tasks.lib.parts import apart, parts
 from tests.tasks.test_parts import given
 
 module.parts = partial(parts, size=4_000)
@@ -126,7 +126,9 @@ print(len(kept), made.digest)
 
 def started(file: Path, runs: Path, workers: int) -> subprocess.Popen[str]:
     environment = {**os.environ, "SLMFORGE_RUNS": str(runs), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(file), str(workers)], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(file), str(workers)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -152,3 +154,44 @@ def test_a_killed_ingestion_goes_on_behind_the_parts_that_are_done(workers: int,
     assert int(kept) >= len(left) - 1 > 0
     assert digest == unharmed[1]
     assert not list(runs.glob("artifacts/ingest/*.parts"))
+
+
+def test_text_is_read_here_and_what_c_code_reads_elsewhere(workplace: Path) -> None:
+    for suffix, elsewhere in (("jsonl", False), ("parquet", True)):
+        assert apart(given(written(workplace, suffix)).datasets) is elsewhere
+
+
+def test_a_bomb_in_a_parquet_file_takes_no_more_memory_than_a_worker_may(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text of 30 MB, by a dictionary in 300 rows: a file of some kilobytes, 9 GB when it is decoded."""
+    monkeypatch.setattr("tasks.lib.parts.MEMORY", 1_500_000_000)
+    file = workplace / "asked.parquet"
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 300), pa.array(["x" * 30_000_000]))
+    pq.write_table(pa.table({"q": text, "a": ["1"] * 300, "n": [1] * 300}), file, compression="zstd")
+    assert file.stat().st_size < 100_000
+    with pytest.raises(DataError) as caught:
+        ingest(IngestConfig(), given(file))
+    assert caught.value.file == str(file)
+    assert [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()] == []
+    largest = max(child.memory_info().rss for child in psutil.Process().children(recursive=True))
+    assert largest < 1_700_000_000
+
+
+def test_a_reader_that_crashes_is_told_with_its_file(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = workplace / "asked.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS * 400), file, row_group_size=10_000)
+    process = started(file, workplace / "runs", 1)
+    killed = False
+    while process.poll() is None and not killed:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            busy = any(path.path.endswith(".parquet") for path in child.open_files())
+            if busy:
+                child.send_signal(signal.SIGSEGV)
+                killed = True
+        time.sleep(0.01)
+    assert killed
+    assert process.wait(timeout=60) != 0
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert "asked.parquet" in said
+    assert "the process that read it crashed" in said
+    assert not list((workplace / "runs/artifacts/ingest").glob("*.parts"))
