@@ -3,6 +3,7 @@
 import json
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flows.adapt import AdaptConfig
 from tasks.check import Checked, check
@@ -16,7 +17,7 @@ from tasks.lib.flow import Job, Order, flow
 @flow(AdaptConfig)
 def judged(job: Job[AdaptConfig]) -> Checked:
     """Read and judge the data; drift is told, but does not stop, because it is what is being accepted."""
-    expected = job.domain.expectations
+    expected = job.expectations
     told = expected.model_copy(update={"drift": expected.drift.model_copy(update={"severity": "warning"})})
     return check(job.cfg.check, told, ingest(job.cfg.ingest, job.sources))
 
@@ -34,16 +35,19 @@ def accept(asked: Order, who: str, why: str) -> None:
         raise ConfigError("who accepts the data, and why", "nothing", "give --by NAME and --why REASON")
     with session.open_session(judged, asked, {}, deliver=False) as (job, current):
         checked = judged.under(Direct(current), job)
-    known = drift.accepted(job.domain.folder)
+    known = job.domain.expectations.accepted
     today = datetime.now(UTC).date()
-    made = {name: Accepted(by=who, on=today, why=why, check=checked.id, profile=profile) for name, profile in checked.profiles.items()}
+    about = {"by": who, "on": today, "why": why, "edition": job.sources.edition, "check": checked.id}
+    made = {name: Accepted(profile=profile, **about) for name, profile in checked.profiles.items()}
     changed = [name for name, new in made.items() if name not in known or known[name].profile != new.profile]
-    if not changed:
+    gone = [name for name, entry in known.items() if entry.edition == job.sources.edition and name not in made]
+    if not changed and not gone:
         print("nothing has changed since the accepted snapshot")
         return
-    file = job.domain.folder / drift.FILE
-    kept = {**known, **{name: made[name] for name in changed}}
+    file: Path = job.domain.folder / drift.FILE
+    kept = {**{name: entry for name, entry in known.items() if name not in gone}, **{name: made[name] for name in changed}}
     new = file.with_name(f".{file.name}.{os.getpid()}")
     new.write_text(json.dumps({name: kept[name].model_dump(mode="json") for name in sorted(kept)}, indent=1) + "\n", encoding="utf-8")
     new.replace(file)
-    print(f"accepted by {who}: {', '.join(changed)}\nwritten to {file}; keep it with the domain")
+    told = ", ".join([*changed, *(f"{name} is no longer there" for name in gone)])
+    print(f"accepted by {who}: {told}\nwritten to {file}; keep it with the domain")

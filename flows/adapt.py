@@ -42,16 +42,16 @@ def adapt(job: Job[AdaptConfig]) -> Page:
     """Turn a base model into a domain model: data, training, compression, evaluation, registration, report."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
-    checked = check(cfg.check, job.domain.expectations, read)  # a failed expectation ends the flow here
+    checked = check(cfg.check, job.expectations, read)  # a failed expectation ends the flow here
     tidy = clean(cfg.clean, read)
     unique = dedup(cfg.dedup, tidy)
     data = split(cfg.split, unique)
 
     start = base(cfg.base, job.base)
-    pretrained = pretrain(cfg.pretrain, start, data)
-    tuned = tune(cfg.tune, pretrained, data)
-    aligned = align(cfg.align, tuned, data)
-    student = distill(cfg.distill, aligned, data)
+    pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
+    tuned = tune(cfg.tune, pretrained, data, job.weights("tune"))
+    aligned = align(cfg.align, tuned, data, job.weights("preference"))
+    student = distill(cfg.distill, aligned, data, job.weights("corpus", "tune"))
     small = quantize(cfg.quantize, student)
 
     models = (start, pretrained, tuned, aligned, student, small)

@@ -17,6 +17,6 @@ def evaluate(job: Job[AdaptConfig]) -> Scores:
     """Score the model that `base:` names on the domain's tasks and held-out text."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
-    check(cfg.check, job.domain.expectations, read)
+    check(cfg.check, job.expectations, read)
     data = split(cfg.split, dedup(cfg.dedup, clean(cfg.clean, read)))
     return score(cfg.evaluate, job.domain.suite, data, base(cfg.base, job.base))

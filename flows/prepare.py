@@ -14,6 +14,6 @@ def prepare(job: Job[AdaptConfig]) -> Split:
     """Read, check, clean, deduplicate and split a domain's data."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
-    check(cfg.check, job.domain.expectations, read)
+    check(cfg.check, job.expectations, read)
     tidy = clean(cfg.clean, read)
     return split(cfg.split, dedup(cfg.dedup, tidy))

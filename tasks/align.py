@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.lib.mixing import Draws, pairs_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -22,7 +22,7 @@ class AlignConfig(TrainingConfig):
 
 
 @stage(version="3", needs=("models", "training"))
-def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
+def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
     from datasets import Dataset
 
@@ -32,7 +32,7 @@ def align(out: Path, cfg: AlignConfig, model: Model, data: Split) -> Model:
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     encoder = Encoder(tokenizer, cfg.length)
-    draws, tally = Draws(), encoder.tally
+    draws, tally = Draws(weights), encoder.tally
     drawn = [(pair, row["dataset"]) for row in draws.of(iterate(data.path, "preference-train")) if (pair := _pair(encoder, row))]
     pairs = [pair for pair, _ in drawn]
     learned = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.lib.errors import ConfigError
-from tasks.lib.mixing import Draws, tokens_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model, Student
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -27,7 +27,7 @@ class DistillConfig(TrainingConfig):
 
 
 @stage(version="3", needs=("models", "training"))
-def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Student:
+def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights: Weights = EVEN) -> Student:
     """Train a student of fewer layers on labels and on its teacher's distribution.
 
     The control is the same student, from the same start, on the same blocks in the same order,
@@ -41,7 +41,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split) -> Stude
     depth = master.config.num_hidden_layers
     if cfg.layers >= depth:
         raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
-    encoder, draws = Encoder(tokenizer, cfg.length), Draws()
+    encoder, draws = Encoder(tokenizer, cfg.length), Draws(weights)
     blocks = encoder.pack(_pieces(encoder, data, cfg, draws), cfg.seed)
     place = models.device(cfg.device)
     master.to(place).eval()

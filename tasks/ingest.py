@@ -72,7 +72,7 @@ def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
         raise
     finally:
         bar.close()
-    for shard in sorted(done.glob("*/*.parquet")):
+    for shard in sorted(done.glob("[0-9]*/*.parquet")):
         shard.rename(out / shard.name)
     shutil.rmtree(done)
     return Records(ledger=[line for resolved in sources.datasets for line in _lines(resolved, counts)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.lib.mixing import Draws, tokens_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -21,7 +21,7 @@ class PretrainConfig(TrainingConfig):
 
 
 @stage(version="3", needs=("models", "training"))
-def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split) -> Model:
+def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Continue pretraining the model on domain documents and a replayed share of general ones."""
     from tasks.lib import models
     from tasks.lib.packing import Encoder
@@ -29,7 +29,7 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split) -> Model
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     encoder = Encoder(tokenizer, cfg.length)
-    draws = Draws()
+    draws = Draws(weights)
     texts, counted = mixture(data, cfg.replay, cfg.seed, draws)
     blocks = encoder.pack((piece for text, source in texts for piece in encoder.document(text, source)), cfg.seed)
     learned = fit(network, tokenizer, blocks, cfg, "pretrain")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.lib import digests, mixing
+from tasks.lib import digests
 from tasks.lib.cleaning import folded
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
@@ -29,12 +29,10 @@ class SplitConfig(StageConfig):
 
 
 class Size(Declared):
-    """What one dataset has in a part, and what one pass of training draws of it by its weight."""
+    """What one dataset has in a part."""
 
     rows: int = 0
     characters: int = 0
-    drawn: int = 0
-    characters_drawn: int = 0
 
 
 class Split(Artifact):
@@ -93,9 +91,7 @@ class _Splitting:
         return {part: {name: Size(**size) for name, size in sizes.items()} for part, sizes in sorted(self._sizes.items())}
 
     def _measure(self, row: Row, part: str) -> None:
-        characters, drawn = sum(len(row.get(key) or "") for key in CONTENT), mixing.times(row["id"], row.get("weight", 1.0))
-        size = {"rows": 1, "characters": characters, "drawn": drawn, "characters_drawn": drawn * characters}
-        self._sizes[part][row["dataset"]].update(size)
+        self._sizes[part][row["dataset"]].update(rows=1, characters=sum(len(row.get(key) or "") for key in CONTENT))
 
     def keep(self, row: Row, role: str, valid: set[str]) -> None:
         """Send a row to train or valid."""

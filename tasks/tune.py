@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.lib.config import StageConfig
-from tasks.lib.mixing import Draws, tokens_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -46,7 +46,7 @@ class TuneConfig(TrainingConfig):
 
 
 @stage(version="3", needs=("models", "training"))
-def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
+def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
 
@@ -60,7 +60,7 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split) -> Model:
         set_seed(cfg.seed)
         network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
     encoder = Encoder(tokenizer, cfg.length)
-    draws = Draws()
+    draws = Draws(weights)
     exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
     replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
     blocks = encoder.pack([*exchanges, *replayed], cfg.seed)

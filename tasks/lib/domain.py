@@ -104,7 +104,10 @@ class Dataset(Declared):
     choices: list[str] = []
     map: Annotated[dict[str, str], AfterValidator(_plain_columns)]
     holdout: int = Field(default=0, ge=0)
-    weight: float = Field(default=1.0, gt=0, le=1000, description="how often each row is drawn in one pass of training")
+    # no part of what is read: trainings have the weights as an input of their own
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, json_schema_extra=RUNTIME, description="how often each row is drawn in one pass of training"
+    )
 
     @model_validator(mode="after")
     def _shape(self) -> "Dataset":
@@ -217,6 +220,11 @@ class Domain(Declared):
         c = self.card
         return Duties(domain=self.name, purpose=c.purpose, excluded_uses=c.excluded_uses, owner=c.owner, risk=c.risk)
 
+    def expected(self, edition: Edition) -> Expectations:
+        """What is expected of an edition's data: the snapshots are those of its own."""
+        of_edition = {name: entry for name, entry in self.expectations.accepted.items() if entry.edition == edition}
+        return self.expectations.model_copy(update={"accepted": of_edition})
+
     def datasets(self, edition: Edition) -> list[Dataset]:
         """The datasets of one edition, in the order of the card; licences checked.
 
@@ -244,7 +252,7 @@ def load(name: str) -> Domain:
     folder = places.domain_folder(name)
     file = folder / "domain.yaml"
     card = build(DomainCard, read_yaml(file) or {}, f"the domain card {file}")
-    beside = {"sensitive": card.sensitive, "accepted": drift.accepted(folder)}
+    beside = {"sensitive": card.sensitive, "accepted": drift.accepted(folder, card.sensitive)}
     expectations = build(Expectations, beside, f"the domain folder {folder}")
     if (file := folder / "expectations.yaml").is_file():
         written = read_yaml(file) or {}

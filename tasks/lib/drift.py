@@ -1,7 +1,7 @@
 """How far a dataset is from the snapshot that somebody accepted: rows, lengths, labels and words."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ class Profile(Declared):
     lengths: dict[str, list[int]] = Field(description="per field, how many values have 0, 1, 2-3, 4-7, ... characters")
     labels: dict[str, int] = Field(description="answers and how often, where there are few")
     words: dict[str, int] = Field(description="the most frequent words of a sample, and how often")
+    hidden: list[str] = Field(default=[], description="sensitive columns, of which no label and no word is here")
 
 
 class Accepted(Declared):
@@ -31,6 +32,7 @@ class Accepted(Declared):
     by: str
     on: date
     why: str
+    edition: Literal["starter", "full"]
     check: str = Field(description="the artifact in which the profile was made")
     profile: Profile
 
@@ -45,11 +47,15 @@ class DriftLimits(Declared):
     severity: Literal["critical", "warning"] = Field(default="warning", description="critical stops the pipeline")
 
 
-def accepted(folder: Path) -> dict[str, Accepted]:
+def accepted(folder: Path, sensitive: Sequence[str]) -> dict[str, Accepted]:
     """The accepted profiles of a domain folder, by dataset.
 
+    Args:
+        folder: the domain's.
+        sensitive: columns that the card calls so now.
+
     Raises:
-        ConfigError: if the file is not what `slmforge accept` writes.
+        ConfigError: if the file is not what `slmforge accept` writes, or holds what the card has since called sensitive.
     """
     file = folder / FILE
     if not file.is_file():
@@ -60,14 +66,27 @@ def accepted(folder: Path) -> dict[str, Accepted]:
         raise ConfigError(f"accepted snapshots from {file}", f"{error}", "restore the file, or run `slmforge accept` again") from error
     if not isinstance(written, dict):
         raise ConfigError(f"accepted snapshots from {file}", "no mapping", "restore the file, or run `slmforge accept` again")
-    return {name: build(Accepted, value, f"the accepted snapshot of {name!r} in {file}") for name, value in written.items()}
+    made = {name: build(Accepted, value, f"the accepted snapshot of {name!r} in {file}") for name, value in written.items()}
+    for name, entry in made.items():
+        if shown := sorted(set(sensitive) - set(entry.profile.hidden)):
+            raise ConfigError(
+                f"accepted snapshots in {file} without words of sensitive columns",
+                f"that of {name!r} was made before {shown[0]!r} was called sensitive",
+                "delete the file, and accept the data again",
+            )
+    return made
 
 
 def judge(profiles: Mapping[str, Profile], known: Mapping[str, Accepted], limits: DriftLimits) -> list[Verdict]:
-    """One verdict per dataset and measure; a dataset that is new since is told as such. Nothing, where none was accepted."""
+    """One verdict per dataset and measure; one that is new or gone since is told as such. Nothing, where none was accepted."""
     if not known:
         return []
-    verdicts = []
+    gone = "a dataset of the accepted snapshot that is no longer there"
+    verdicts = [
+        _verdict(name, entry.profile.role, "snapshot", None, limits, gone).model_copy(update={"severity": limits.severity})
+        for name, entry in known.items()
+        if name not in profiles
+    ]
     for name, profile in profiles.items():
         if name not in known:
             verdicts.append(_verdict(name, profile.role, "snapshot", None, limits, "a dataset that is not in the accepted snapshot"))
@@ -78,6 +97,8 @@ def judge(profiles: Mapping[str, Profile], known: Mapping[str, Accepted], limits
         for field in sorted({*old.lengths, *profile.lengths}):
             distance = _distance(_numbered(old.lengths.get(field, [])), _numbered(profile.lengths.get(field, [])))
             verdicts.append(_verdict(name, profile.role, "lengths", distance, limits, f"lengths of {field}"))
+        if old.hidden != profile.hidden:
+            continue  # labels and words of other columns: nothing that could be compared
         if old.labels or profile.labels:
             told = _shares(old.labels, profile.labels)
             verdicts.append(_verdict(name, profile.role, "labels", _distance(old.labels, profile.labels), limits, told))
@@ -123,6 +144,8 @@ def _distance(old: Mapping[str, int], new: Mapping[str, int]) -> float:
 
 def _shares(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     """The label whose share changed most."""
+    if not old or not new:
+        return f"the answers {'are no longer few' if old else 'have become few'}: they were labels {'before' if old else 'not before'}"
     before, now = sum(old.values()) or 1, sum(new.values()) or 1
     moved = max(sorted({*old, *new}), key=lambda key: abs(new.get(key, 0) / now - old.get(key, 0) / before))
     return f"the share of {moved[:40]!r} went from {old.get(moved, 0) / before:.0%} to {new.get(moved, 0) / now:.0%}"

@@ -88,8 +88,9 @@ class _Judging:
 
     def judge(self, suite: Any) -> Any:
         """The suite's result over all rows, as GX gives it for a single batch."""
-        by_row = [expectation for expectation in suite.expectations if _is_by_row(expectation)]
-        others = [expectation for expectation in suite.expectations if not _is_by_row(expectation)]
+        each = {_key(expectation.configuration): expectation for expectation in suite.expectations}.values()
+        by_row = [expectation for expectation in each if _is_by_row(expectation)]
+        others = [expectation for expectation in each if not _is_by_row(expectation)]
         merged: dict[str, Any] = {}
         batches = self._frames.batches(self._columns(by_row)) if by_row else []
         for table in progress.rows(batches, f"check {self._role}"):
@@ -131,7 +132,7 @@ class _Judging:
 def _key(configuration: Any) -> str:
     """What tells expectations of one suite apart; those that are the same have the same result."""
     kwargs = {key: value for key, value in configuration.kwargs.items() if key != "batch_id"}
-    return f"{configuration.type}({sorted(kwargs.items())})"
+    return f"{configuration.type}({sorted(kwargs.items())}), {configuration.severity}"
 
 
 def _is_by_row(expectation: Any) -> bool:

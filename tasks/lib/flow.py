@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from tasks.lib import base_source, config, domain, places, sources
 from tasks.lib.config import Declared
-from tasks.lib.domain import Domain, Edition
+from tasks.lib.domain import Domain, Edition, Expectations, Role
 from tasks.lib.errors import ConfigError
+from tasks.lib.mixing import Weights
 from tasks.lib.plan import Planner
 from tasks.lib.sources import Sources
 from tasks.lib.stage import RUNNER, Runner
@@ -32,6 +33,16 @@ class Job(Generic[C]):
     sources: Sources
     base: base_source.BaseSource
     cfg: C
+
+    @property
+    def expectations(self) -> Expectations:
+        """What is expected of the data of this edition."""
+        return self.domain.expected(self.sources.edition)
+
+    def weights(self, *roles: Role) -> Weights:
+        """The weights of the datasets with these roles."""
+        chosen = (resolved.dataset for resolved in self.sources.datasets if resolved.dataset.role in roles)
+        return Weights(of={dataset.name: dataset.weight for dataset in chosen if dataset.weight != 1})
 
 
 @dataclass(frozen=True)

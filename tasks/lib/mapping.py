@@ -76,7 +76,6 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         "heading": source.heading,
         "group": "",
         "holdout": dataset.holdout,
-        "weight": dataset.weight,
         "choices": dataset.choices,
     }
     for key, template in dataset.map.items():

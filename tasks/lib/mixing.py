@@ -22,10 +22,20 @@ class Drawn(Declared):
     tokens_truncated: int = 0  # tokens of it, in one pass
 
 
+class Weights(Declared):
+    """How often each row of a dataset is drawn in one pass; once, where nothing is said."""
+
+    of: dict[str, float] = {}
+
+
+EVEN = Weights()
+
+
 class Draws:
     """Rows as often as the weight of their dataset says, counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights.of
         self.rows: Counter[str] = Counter()
         self.drawn: Counter[str] = Counter()
         self.not_drawn: Counter[str] = Counter()
@@ -33,7 +43,7 @@ class Draws:
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Each row, whole times the weight; the fraction is a draw by the row's id."""
         for row in rows:
-            self.count(row["dataset"], drawn := times(row["id"], row.get("weight", 1.0)))
+            self.count(row["dataset"], drawn := times(row["id"], self._weights.get(row["dataset"], 1.0)))
             for _ in range(drawn):
                 yield row
 

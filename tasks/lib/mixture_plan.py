@@ -60,12 +60,12 @@ def _stage(
     drawn: list[tuple[str, str, float, int, int, float | None]] = []
     for part in parts:
         for name, size in sizes.get(part, {}).items():
-            rate = rates.get(part)
-            tokens = size["drawn"] if stage == "align" else None if rate is None else rate * size["characters_drawn"]
-            drawn.append((part, name, weights.get(name, 1.0), size["rows"], size["drawn"], tokens))
+            rate, weight = rates.get(part), weights.get(name, 1.0)
+            tokens = weight * size["rows"] if stage == "align" else None if rate is None else weight * rate * size["characters"]
+            drawn.append((part, name, weight, size["rows"], round(weight * size["rows"]), tokens))
     known = [tokens for *_, tokens in drawn if tokens is not None]
     if stage != "align" and settings.replay:
-        drawn += _replayed(stage, sizes, settings.replay, drawn, rates)
+        drawn += _replayed(stage, sizes, settings.replay, drawn, rates, weights)
     whole = sum(tokens for *_, tokens in drawn if tokens is not None)
     budget = settings.tokens if stage != "align" else None
     passes = settings.epochs if budget is None else budget / whole if whole and known else None
@@ -75,7 +75,12 @@ def _stage(
 
 
 def _replayed(
-    stage: str, sizes: Mapping[str, Mapping[str, Any]], replay: float, drawn: list[Any], rates: Mapping[str, float | None]
+    stage: str,
+    sizes: Mapping[str, Mapping[str, Any]],
+    replay: float,
+    drawn: list[Any],
+    rates: Mapping[str, float | None],
+    weights: Mapping[str, float],
 ) -> Iterator[tuple[str, str, float, int, int, float | None]]:
     """The replayed documents: general ones, by characters; where answers are tuned on, the corpus too, by tokens."""
     parts = ["corpus-train", "general-train"] if stage == "tune" else ["general-train"]
@@ -85,7 +90,7 @@ def _replayed(
         given = sum(tokens for *_, tokens in drawn)
         there = sum(size["characters"] * (rates[part] or 0) for part in parts for size in sizes.get(part, {}).values())
     else:
-        given = sum(size["characters_drawn"] for size in sizes.get("corpus-train", {}).values())
+        given = sum(weights.get(name, 1.0) * size["characters"] for name, size in sizes.get("corpus-train", {}).items())
         there = sum(size["characters"] for size in sizes.get("general-train", {}).values())
     share = min(1.0, replay / (1 - replay) * given / there) if there else 0.0
     for part in parts:

@@ -40,6 +40,6 @@ def pairs_of(rows: list[Row]) -> Pairs:
 
 def _add(made: Pairs, row: Row, chosen: str, rejected: str, other: Row) -> None:
     identifier = row["id"] if row is other else f"{row['id']}>{other['row']}"
-    kept: Row = {key: row[key] for key in ("dataset", "role", "file", "row", "group", "weight", "system", "prompt") if key in row}
+    kept: Row = {key: row[key] for key in ("dataset", "role", "file", "row", "group", "system", "prompt") if key in row}
     made.pairs.append({**kept, "id": identifier, "chosen": chosen, "rejected": rejected})
     made.used.update((row["id"], other["id"]))

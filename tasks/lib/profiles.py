@@ -10,7 +10,7 @@ from tasks.lib.drift import Profile
 from tasks.lib.frames import Frames
 from tasks.lib.records import CONTENT, ROLES, LedgerLine
 
-MANY = 50  # more answers than this are no labels
+MANY, LONG, OFTEN = 50, 40, 5  # more answers, longer ones (in characters), or ones that are rarer on average are no labels
 SAMPLE = 2_000  # rows of a dataset whose words are counted
 WORDS = 500
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -44,7 +44,7 @@ def profiles(folder: Path, ledger: Sequence[LedgerLine], sensitive: Collection[s
             for name, part in table.groupby("dataset", sort=False):
                 counts = found.setdefault(str(name), _Counts(role))
                 _count(counts, part, [column for column in frames.columns if column not in sensitive], every[str(name)])
-    return {name: _profile(counts) for name, counts in found.items()}
+    return {name: _profile(counts, sorted(sensitive)) for name, counts in found.items()}
 
 
 def _count(counts: _Counts, rows: Any, columns: Sequence[str], every: int) -> None:
@@ -63,13 +63,12 @@ def _count(counts: _Counts, rows: Any, columns: Sequence[str], every: int) -> No
     for field in LABELS:
         if counts.labels is not None and field in columns:
             counts.labels.update(map(str, rows[field].dropna()))
-            if len(counts.labels) > MANY:
+            if len(counts.labels) > MANY or any(len(label) > LONG for label in counts.labels):
                 counts.labels = None
 
 
-def _profile(counts: _Counts) -> Profile:
+def _profile(counts: _Counts, hidden: list[str]) -> Profile:
     lengths = {field: [bins[place] for place in range(max(bins) + 1)] for field, bins in sorted(counts.lengths.items()) if bins}
     words = sorted(counts.words.items(), key=lambda item: (-item[1], item[0]))[:WORDS]
-    return Profile(
-        role=counts.role, rows=counts.rows, lengths=lengths, labels=dict(sorted((counts.labels or {}).items())), words=dict(words)
-    )
+    few = {} if counts.labels is None or counts.rows < OFTEN * len(counts.labels) else dict(sorted(counts.labels.items()))
+    return Profile(role=counts.role, rows=counts.rows, lengths=lengths, labels=few, words=dict(words), hidden=hidden)

@@ -33,7 +33,6 @@ SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("holdout", pa.int64()),
-        ("weight", pa.float64()),
     ]
 )
 ASIDE = pa.schema(

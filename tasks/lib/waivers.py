@@ -6,7 +6,6 @@ from datetime import date
 from pydantic import Field
 
 from tasks.lib.config import Declared
-from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
 
 
@@ -32,20 +31,11 @@ def in_force(waivers: Sequence[Waiver], today: date) -> list[Waiver]:
 
 
 def apply(waivers: Sequence[Waiver], verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts, those that fail with the waiver that covers them.
+    """The verdicts, those that fail with the waiver that covers them; a waiver that covers nothing is told, with a warning.
 
-    Raises:
-        ConfigError: for a waiver of something that is not expected.
+    It is no error: the other edition may have what it is about.
     """
-    for waiver in waivers:
-        if not any(waiver.covers(verdict) for verdict in verdicts):
-            named = "" if waiver.column is None else f" of column {waiver.column!r}"
-            raise ConfigError(
-                f"the waiver of {waiver.expectation}{named} for role {waiver.role}",
-                "no such expectation among those that were judged",
-                "correct its role, expectation or column in expectations.yaml, or remove it",
-            )
-    made = []
+    made = [_unused(waiver) for waiver in waivers if not any(waiver.covers(verdict) for verdict in verdicts)]
     for verdict in verdicts:
         found = next((waiver for waiver in waivers if waiver.covers(verdict)), None)
         if found is None or verdict.passed:
@@ -54,3 +44,11 @@ def apply(waivers: Sequence[Waiver], verdicts: Sequence[Verdict]) -> list[Verdic
         end = "" if found.until is None else f", until {found.until.isoformat()}"
         made.append(verdict.model_copy(update={"waived": f"by {found.who}: {found.why}{end}"}))
     return made
+
+
+def _unused(waiver: Waiver) -> Verdict:
+    return Verdict(
+        role=waiver.role, expectation=f"waiver of {waiver.expectation}", kwargs={"column": waiver.column} if waiver.column else {},
+        severity="warning", passed=False, judged=0, failing=0, failing_ids=[],
+        observed="covers nothing that was judged; correct or remove it, unless it is for the other edition",
+    )  # fmt: skip

@@ -70,6 +70,13 @@ def test_a_warning_does_not_stop_and_a_critical_one_does_each_time(read: Records
             check(CheckConfig(docs=False), Expectations.model_validate({"tune": [ROWS[0]]}), read)
 
 
+def test_one_expectation_with_two_severities_is_judged_as_both(read: Records) -> None:
+    given = Expectations.model_validate({"tune": [warned(ROWS[0]), ROWS[0], ROWS[0]]})
+    with pytest.raises(DataError, match="1 expectation"):
+        check(CheckConfig(docs=False), given, read)
+    assert [entry["judged"] for entry in last_check().facts["verdicts"]] == [202, 202]
+
+
 @pytest.mark.parametrize("entry", [{"expect_nothing": {}}, {"expect_column_values_to_not_be_null": {"colum": "prompt"}}])
 def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry: dict[str, Any], read: Records) -> None:
     with pytest.raises(ConfigError, match=next(iter(entry))):

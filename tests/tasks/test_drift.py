@@ -32,7 +32,7 @@ def rows(folder: Path, count: int, answer: str = "red", words: str = "the quick 
 
 
 def accepted(made: Checked) -> dict[str, Any]:
-    about = {"by": "A", "on": "2026-01-01", "why": "as it should be", "check": made.id}
+    about = {"by": "A", "on": "2026-01-01", "why": "as it should be", "edition": "starter", "check": made.id}
     return {name: Accepted.model_validate({**about, "profile": profile}) for name, profile in made.profiles.items()}
 
 
@@ -46,9 +46,12 @@ def test_a_waived_expectation_does_not_stop_and_is_shown_with_who_and_why(workpl
     assert "waived by Dr. A. Example: known, harmless" in verdict.sentence()
 
 
-def test_a_waiver_of_another_column_covers_nothing_and_is_refused(workplace: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the waiver of .* of column 'response'"):
+def test_a_waiver_of_another_column_covers_nothing_and_is_told(workplace: Path) -> None:
+    with pytest.raises(DataError, match="1 expectation"):
         judged(rows(workplace, 20), tune=[SHORT], waivers=[{**WAIVER, "column": "response"}])
+    waivers = [{**WAIVER, "column": "response"}, WAIVER]
+    told = judged(rows(workplace, 20), tune=[SHORT], waivers=waivers).verdicts
+    assert [(v.expectation, v.stops) for v in told if not v.passed and not v.waived] == [(f"waiver of {next(iter(SHORT))}", False)]
 
 
 @pytest.mark.parametrize("days", [-1, 0])
@@ -99,8 +102,11 @@ def test_each_kind_of_drift_is_told_and_stops_where_it_is_critical(
 def test_a_new_dataset_is_told(workplace: Path) -> None:
     first = accepted(judged(rows(workplace, 20)))
     more = ingested(resolved(workplace, "others", "tune", [{"q": "What?", "a": "That."}]))
-    (verdict,) = judged(more, accepted=first).verdicts
-    assert (verdict.kwargs, verdict.passed, verdict.stops) == ({"dataset": "others"}, False, False)
+    gone, new = judged(more, accepted=first).verdicts
+    assert (new.kwargs, new.passed, new.stops) == ({"dataset": "others"}, False, False)
+    assert (gone.kwargs, gone.passed, gone.stops) == ({"dataset": "questions"}, False, False)
+    with pytest.raises(DataError, match="no longer there"):
+        judged(more, accepted=first, drift={"severity": "critical"})
 
 
 def test_profiles_hold_no_word_of_a_sensitive_column(workplace: Path) -> None:
@@ -110,6 +116,29 @@ def test_profiles_hold_no_word_of_a_sensitive_column(workplace: Path) -> None:
     assert profile.labels == {"blue": 10, "red": 10}
     assert profile.lengths["prompt"]
     assert judged(rows(workplace, 20), sensitive=["prompt", "response"]).profiles["questions"].labels == {}
+
+
+def test_a_snapshot_from_before_a_column_was_sensitive_is_refused(toy: Path) -> None:
+    assert run("accept", "toy", "--by", "A", "--why", "first").exit_code == 0
+    with (toy / "domain.yaml").open("a") as file:
+        file.write("sensitive: [prompt]\n")
+    with pytest.raises(ConfigError, match="before 'prompt' was called sensitive"):
+        domain.load("toy")
+
+
+def test_long_or_rare_answers_are_no_labels(workplace: Path) -> None:
+    few = judged(rows(workplace, 40, answer="a" * 41)).profiles["questions"]
+    assert few.labels == {}
+    made = [{"q": f"Question {i}?", "a": f"answer {i % 20}"} for i in range(60)]
+    assert judged(ingested(resolved(workplace, "rare", "tune", made))).profiles["rare"].labels == {}
+
+
+def test_answers_that_are_no_longer_few_are_told_without_their_shares(workplace: Path) -> None:
+    first = accepted(judged(rows(workplace, 400)))
+    many = [{"q": f"the quick brown fox number {i}?", "a": "red" if i % 2 else f"blue {i}"} for i in range(400)]
+    found = judged(ingested(resolved(workplace, "questions", "tune", many)), accepted=first).verdicts
+    (verdict,) = (verdict for verdict in found if verdict.expectation == "drift of labels")
+    assert verdict.observed == "1.000; the answers are no longer few: they were labels before"
 
 
 def test_what_trains_does_not_depend_on_what_is_expected(toy: Path) -> None:

@@ -1,6 +1,7 @@
 """Weights mean how often a row is drawn, and what was drawn is told by dataset."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tasks.clean import CleanConfig, clean
 from tasks.dedup import DedupConfig, dedup
 from tasks.lib.base_source import resolve
 from tasks.lib.domain import Dataset
-from tasks.lib.mixing import times
+from tasks.lib.mixing import Weights, times
 from tasks.lib.model import Model
 from tasks.lib.training_config import TrainingConfig
 from tasks.pretrain import PretrainConfig, pretrain
@@ -24,7 +25,7 @@ from tests.datasets import ingested, resolved
 SMALL = Scratch(vocabulary=512, hidden=64, layers=2, heads=2, training=TrainingConfig(tokens=2_000, length=64))
 
 
-def parts(folder: Path, **weights: float) -> Split:
+def parts(folder: Path) -> Split:
     """Two corpora and a tune dataset of 200 rows each."""
     given = []
     for name, role in (("leaflets", "corpus"), ("reports", "corpus"), ("questions", "tune")):
@@ -32,7 +33,7 @@ def parts(folder: Path, **weights: float) -> Split:
         for i in range(200):
             words = " ".join(WORDS[(i * k + len(name)) % len(WORDS)] for k in range(3, 9))
             rows.append({"text": f"{name} {i} {words}.", "q": f"What is {name} {i}?", "a": words})
-        given.append(resolved(folder, name, role, rows, weight=weights.get(name, 1.0)))
+        given.append(resolved(folder, name, role, rows))
     return split(SplitConfig(), dedup(DedupConfig(near=False), clean(CleanConfig(), ingested(*given))))
 
 
@@ -52,7 +53,7 @@ def test_a_row_is_drawn_as_often_as_its_weight_says(weight: float) -> None:
 def test_weights_change_what_is_trained_on_and_are_told(start: Model, workplace: Path) -> None:
     cfg = PretrainConfig(length=64, replay=0.0)
     even = pretrain(cfg, start, parts(workplace)).drawn
-    heavy = pretrain(cfg, start, parts(workplace, leaflets=3, reports=0.5)).drawn
+    heavy = pretrain(cfg, start, parts(workplace), Weights(of={"leaflets": 3, "reports": 0.5})).drawn
     rows = even["leaflets"].rows
     assert (even["leaflets"].drawn, even["leaflets"].not_drawn) == (rows, 0)
     assert (heavy["leaflets"].rows, heavy["leaflets"].drawn) == (rows, 3 * rows)
@@ -63,13 +64,23 @@ def test_weights_change_what_is_trained_on_and_are_told(start: Model, workplace:
 
 
 def test_what_was_drawn_adds_up_to_what_was_trained_on(start: Model, workplace: Path) -> None:
-    data = parts(workplace, questions=2)
+    data, weights = parts(workplace), Weights(of={"questions": 2})
     for made in (
-        pretrain(PretrainConfig(length=64, tokens=2_000), start, data),
-        tune(TuneConfig(length=64, epochs=1.5, batch=4), start, data),
+        pretrain(PretrainConfig(length=64, tokens=2_000), start, data, weights),
+        tune(TuneConfig(length=64, epochs=1.5, batch=4), start, data, weights),
     ):
         assert sum(source.size for source in made.drawn.values()) == made.data["tokens"]
         assert sum(source.trained for source in made.drawn.values()) == made.data["tokens_trained"]
+
+
+def test_a_weight_in_the_card_trains_again_what_draws_by_it_and_reads_nothing_again(adapted: Path, tmp_path: Path) -> None:
+    place = tmp_path / "moved"
+    shutil.copytree(adapted, place)
+    card = place / "domains/toy/domain.yaml"
+    card.write_text(card.read_text().replace("    role: tune\n", "    role: tune\n    weight: 2\n"))
+    stages = {row["stage"]: row["state"] for row in json.loads(slmforge("plan", "toy", "--json", cwd=place).stdout)["stages"]}
+    assert {name for name, state in stages.items() if state == "cached"} >= {"ingest", "split", "base", "pretrain"}
+    assert {stages[name] for name in ("tune", "align", "distill")} == {"run"}
 
 
 @pytest.mark.parametrize("role", ["general", "eval"])
