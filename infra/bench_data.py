@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 ROW = 1_000  # bytes, about
-SAMPLE = 100_000  # rows of the comparisons
+SAMPLE = 400_000  # rows of the comparisons
 EXPECTED: list[dict[str, dict[str, Any]]] = [
     {"expect_table_row_count_to_be_between": {"min_value": 1}},
     {"expect_column_values_to_not_be_null": {"column": "text"}},

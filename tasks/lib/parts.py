@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import joblib
 import pyarrow as pa
 import pyarrow.parquet as pq
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from tasks.lib import files
@@ -155,6 +156,8 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
             yield result
     except TerminatedWorkerError as error:
         raise WorkerDiedError from error
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # else workers keep their memory for minutes
 
 
 def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None]:
