@@ -2,10 +2,11 @@
 
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from tasks.lib import replacing
 from tasks.lib.config import build
 from tasks.lib.domain import DomainCard
 from tasks.lib.errors import ConfigError
@@ -13,8 +14,17 @@ from tasks.lib.errors import ConfigError
 Entry = dict[str, Any]
 
 
-def with_entries(card: Path, added: list[Entry], changed: list[Entry] | None = None, removed: list[str] | None = None) -> str:
-    """The card's text with entries appended, with keys of others replaced, and without those named.
+class Revision(NamedTuple):
+    """A card's text with other entries, and what was asked for: by the time of writing, the card may be another."""
+
+    text: str
+    added: list[Entry]
+    changed: list[Entry]
+    removed: list[str]
+
+
+def with_entries(card: Path, added: list[Entry], changed: list[Entry] | None = None, removed: list[str] | None = None) -> Revision:
+    """The card with entries appended, with keys of others replaced, and without those named.
 
     Raises:
         ConfigError: if that is no card, or a licence is not one that the domain allows. Nothing is written.
@@ -38,14 +48,17 @@ def with_entries(card: Path, added: list[Entry], changed: list[Entry] | None = N
                 f"licence {entry['licence']!r}",
                 f"have the domain's owner add it to `licences:` in {card}",
             )
-    return made
+    return Revision(made, added, changed or [], removed or [])
 
 
-def replace(file: Path, content: str) -> None:
-    """Write a text file at once, or not at all."""
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(content, encoding="utf-8")
-    new.replace(file)
+def replace(card: Path, revision: Revision) -> None:
+    """Write a card at once, or not at all; what others have written into it since it was read stays.
+
+    Raises:
+        ConfigError: if the entries no longer fit the card as it is now. Nothing is written.
+    """
+    with replacing.alone(card.parent):
+        replacing.replace({card: with_entries(card, revision.added, revision.changed, revision.removed).text})
 
 
 def text(content: Any, yaml: YAML | None = None) -> str:

@@ -2,22 +2,23 @@
 
 import json
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from flows import entries
 from flows.entries import Entry
-from tasks.lib import domain, drafts, reviewing, sheets
+from tasks.lib import domain, drafts, replacing, reviewing, sheets
 from tasks.lib.cleaning import clean
 from tasks.lib.config import read_yaml
 from tasks.lib.domain import Domain
 from tasks.lib.drafts import Batch
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.origins import PathSource
-from tasks.lib.reviewing import Faults, Line, Outcome
+from tasks.lib.reviewing import DECISIONS, PREFERENCE, Faults, Line, Outcome
 from tasks.lib.sheets import SheetRow
 
 SHOWN = 10  # changed decisions that are named
@@ -52,39 +53,62 @@ def review(name: str, sheet: Path, reviewer: str, agreed: bool) -> None:
     """
     if not reviewer.strip() or not reviewer.isprintable():
         raise ConfigError("the reviewer's name", repr(reviewer), 'give it on one line, for instance --reviewer "Dr. A. Example"')
-    found = domain.load(name)
-    stem = f"review-{_slug(sheet.stem)}"
-    decided = found.folder / "data" / f"{stem}-decisions.jsonl"
-    before = _lines(decided)
-    rows, columns = sheets.read(sheet)
-    outcome, batch = _judged(found, sheet, rows, columns, decided)
-    _require_ours(found, stem, before, batch)
-    today = datetime.now(UTC).date().isoformat()
-    contents = {
-        stem: reviewing.tune_rows(outcome.judged, batch, reviewer.strip()),
-        f"{stem}-preference": reviewing.preference_rows(outcome.judged, batch, reviewer.strip()),
-        f"{stem}-decisions": reviewing.decisions(outcome.judged, batch, reviewer.strip(), today, before),
-    }
-    _tell(outcome, contents[f"{stem}-preference"], reviewing.unused(columns))
-    change = _change(found, contents, _entries(found, stem, batch, reviewer.strip()))
-    if not change:
-        print(f"nothing to do: the data of domain {name} are what {sheet.name} says")
-        return
-    _show(change, before, contents[f"{stem}-decisions"])
-    card = found.folder / "domain.yaml"
-    made = entries.with_entries(card, change.added, change.changed, change.removed)
-    if not agreed and not click.confirm(f"Write this into {found.folder}?"):
-        print("nothing was written")
-        return
-    _write(change, card, made)
+    folder = domain.load(name).folder
+    with ExitStack() as held:
+        if agreed:
+            held.enter_context(replacing.alone(folder))
+        seen = _seen(folder)
+        found = domain.load(name)
+        change = _planned(found, sheet, reviewer.strip())
+        if not change:
+            print(f"nothing to do: the data of domain {name} are what {sheet.name} says")
+            return
+        made = entries.with_entries(folder / "domain.yaml", change.added, change.changed, change.removed)
+        if not agreed:
+            if not click.confirm(f"Write this into {folder}?"):
+                print("nothing was written")
+                return
+            held.enter_context(replacing.alone(folder))  # not while a person thinks
+            _require_unchanged(folder, seen)
+        _write(change, folder / "domain.yaml", made.text)
     print(f"written; now: slmforge check {name}")
 
 
-def _slug(stem: str) -> str:
-    """A sheet's name as part of the name of a dataset."""
-    return (
-        "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in stem.lower()).strip("-")[:40].strip("-") or "sheet"
-    )
+def _seen(folder: Path) -> dict[Path, bytes]:
+    """All that is looked at before anything is written: the card, and what reviews have made."""
+    return {file: file.read_bytes() for file in (folder / "domain.yaml", *sorted((folder / "data").glob("review-*.jsonl")))}
+
+
+def _require_unchanged(folder: Path, seen: dict[Path, bytes]) -> None:
+    now = _seen(folder)
+    if changed := sorted(file.name for file in now.keys() | seen.keys() if now.get(file) != seen.get(file)):
+        raise ConfigError(
+            f"{folder} as it was when you were asked", f"other content of {', '.join(changed)}", "run this again; nothing was written"
+        )
+
+
+def _planned(found: Domain, sheet: Path, reviewer: str) -> Change:
+    """Everything that a sheet changes, shown before anybody is asked."""
+    name = reviewing.sheet_name(sheet)
+    stem = reviewing.dataset_name(name)
+    decided = found.folder / "data" / f"{stem}{DECISIONS}.jsonl"
+    before = _lines(decided)
+    rows, columns = sheets.read(sheet)
+    outcome, batch = _judged(found, sheet, rows, columns, decided)
+    _require_ours(found, stem, name, before, batch)
+    _require_unread(found, stem)
+    today = datetime.now(UTC).date().isoformat()
+    contents = {
+        # first: after a kill behind it, the same sheet finds its own decisions and goes on
+        f"{stem}{DECISIONS}": reviewing.decisions(outcome.judged, batch, name, reviewer, today, before),
+        stem: reviewing.tune_rows(outcome.judged, batch, reviewer),
+        f"{stem}{PREFERENCE}": reviewing.preference_rows(outcome.judged, batch, reviewer),
+    }
+    _tell(outcome, contents[f"{stem}{PREFERENCE}"], reviewing.unused(columns))
+    change = _change(found, contents, _entries(found, stem, batch, reviewer))
+    if change:
+        _show(change, before, contents[f"{stem}{DECISIONS}"])
+    return change
 
 
 def _lines(file: Path) -> dict[str, Line]:
@@ -123,35 +147,37 @@ def _batch(folder: Path, identifier: str) -> Batch | None:
 def _decided_elsewhere(outcome: Outcome, rows: list[SheetRow], decided: Path) -> list[str]:
     """Drafts that the review of another sheet has decided: both would be trained on."""
     others = {
-        identifier: file.name
-        for file in sorted(decided.parent.glob("review-*-decisions.jsonl"))
+        identifier: f"{file.name} has a decision on it; give the sheet the name it had then ({line.get('sheet')})"
+        for file in sorted(decided.parent.glob(f"review-*{DECISIONS}.jsonl"))
         if file != decided
-        for identifier in _lines(file)
+        for identifier, line in _lines(file).items()
     }
     numbers = {clean(row.cells["id"]): row.number for row in rows}
-    return [
-        f"row {numbers[one.id]} ({one.id}): {others[one.id]} has a decision on it; give the sheet the name it had then"
-        for one in outcome.judged
-        if one.id in others
-    ]
+    return [f"row {numbers[one.id]} ({one.id}): {others[one.id]}" for one in outcome.judged if one.id in others]
 
 
-def _require_ours(found: Domain, stem: str, before: dict[str, Line], batch: Batch) -> None:
-    """Refuse to write over what another sheet, or a person, has made; and to write where a dataset reads all files."""
-    data, names = found.folder / "data", (stem, f"{stem}-preference")
+def _require_ours(found: Domain, stem: str, sheet: str, before: dict[str, Line], batch: Batch) -> None:
+    """Refuse to write over what another sheet, or a person, has made."""
+    data, names = found.folder / "data", (stem, f"{stem}{PREFERENCE}")
+    others = sorted({line.get("sheet", sheet) for line in before.values()} - {sheet})
     files = [place for name in names if (place := data / f"{name}.jsonl").exists()]
-    if before.keys() - batch.numbered().keys() or (files and not (data / f"{stem}-decisions.jsonl").is_file()):
-        raise ConfigError(
-            f"files {data / stem}*.jsonl of this sheet", "those of other drafts", "give the sheet another name, and run this again"
-        )
+    if others or before.keys() - batch.numbered().keys() or (files and not before):
+        there = f"those of the sheet {others[0]!r}" if others else "those of other drafts"
+        raise ConfigError(f"files {data / stem}*.jsonl of this sheet", there, "give the sheet another name, and run this again")
     for dataset in found.card.datasets:
         path = dataset.source.path if isinstance(dataset.source, PathSource) else ""
-        target = f"data/{stem}.jsonl"
         if dataset.name in names and path != f"data/{dataset.name}.jsonl":
             raise ConfigError(f"a dataset {dataset.name!r} of this sheet", f"one with the source {path!r}", "give the sheet another name")
-        if dataset.name not in names and (target.startswith(f"{path.rstrip('/')}/") or ("*" in path and PurePosixPath(target).match(path))):
-            remedy = f"let it name its own files only, for instance {path.rstrip('/*')}/documents"
-            raise ConfigError(f"a place for {target}", f"dataset {dataset.name!r} reads every file of {path!r}, and would read it", remedy)
+
+
+def _require_unread(found: Domain, stem: str) -> None:
+    """Refuse to write where a dataset reads all files: it would read these, with the drafts that were rejected."""
+    targets = {ending: f"data/{stem}{ending}.jsonl" for ending in ("", PREFERENCE, DECISIONS)}
+    others = [dataset for dataset in found.card.datasets if dataset.name not in (stem, f"{stem}{PREFERENCE}")]
+    if (reader := reviewing.reader(found.folder, others, list(targets.values()))) is not None:
+        name, path = reader
+        remedy = "let it name its own files only, for instance data/documents"
+        raise ConfigError(f"a place for {targets['']}", f"dataset {name!r} reads every file of {path!r}, and would read it", remedy)
 
 
 def _entries(found: Domain, stem: str, batch: Batch, reviewer: str) -> list[Entry]:
@@ -160,7 +186,7 @@ def _entries(found: Domain, stem: str, batch: Batch, reviewer: str) -> list[Entr
     source = next((dataset for dataset in found.card.datasets if dataset.name == about.dataset), None)
     licence, edition = (about.licence, about.edition) if source is None else (source.licence, source.edition)
     made = []
-    for name, role, mapped in ((stem, "tune", MAP_TUNE), (f"{stem}-preference", "preference", MAP_PREFERENCE)):
+    for name, role, mapped in ((stem, "tune", MAP_TUNE), (f"{stem}{PREFERENCE}", "preference", MAP_PREFERENCE)):
         entry: Entry = {"name": name, "role": role, **({"edition": edition} if edition else {}), "title": _title(batch, role)}
         entry |= {"publisher": reviewer, "source": {"path": f"data/{name}.jsonl"}, "licence": licence, "kind": "synthetic"}
         made.append({**entry, "map": dict(mapped)})
@@ -224,17 +250,11 @@ def _show(change: Change, before: dict[str, Line], after: list[Line]) -> None:
 
 
 def _write(change: Change, card: Path, made: str) -> None:
-    """Files first, new ones beside their places until all are written; then the card."""
-    new: dict[Path, Path] = {}
-    for file, content in change.files.items():
-        file.parent.mkdir(exist_ok=True)
-        if content is not None:
-            new[file] = file.with_name(f".{file.name}.new")
-            new[file].write_text(content, encoding="utf-8")
-    for file, place in new.items():
-        place.replace(file)
+    """Decisions, rows, the card; then what is to go, decisions last: a kill leaves nothing that the same sheet cannot repair."""
+    new = {file: content for file, content in change.files.items() if content is not None}
     if change.added or change.changed or change.removed:
-        entries.replace(card, made)
-    for file, content in change.files.items():
-        if content is None:
+        new[card] = made
+    replacing.replace(new)
+    for file in reversed(change.files):
+        if change.files[file] is None:
             file.unlink()

@@ -1,9 +1,11 @@
 """A domain with two documents, and small models that draft from them: one that has learnt to, one that has not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import openpyxl
+from ruamel.yaml import YAML
 
 from tasks.lib.drafts import Batch
 
@@ -37,6 +39,10 @@ DRAFTED = (
     ("Who must not be given velarine?", "Children under twelve"),
     ("=How long is an opened bottle used?", "about one year"),
 )
+# what an expert says on them, by the sheet's row, and who that is
+WHO = ("--reviewer", "Dr. A. Example")
+ALL = {2: {"verdict": "accept"}, 3: {"verdict": "Correct ", "corrected_answer": "=Children below 12", "comment": "as in the leaflet"},
+       4: {"verdict": "reject", "comment": "made up"}}  # fmt: skip
 
 
 def write_domain(place: Path) -> Path:
@@ -138,3 +144,24 @@ def fill(sheet: Path, said: dict[int, dict[str, Any]], to: Path | None = None) -
             cell.data_type = "s" if isinstance(value, str) else cell.data_type  # the cells are formatted as text
     book.save(to or sheet)
     return to or sheet
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "data" / f"{name}.jsonl").read_text().splitlines()]
+
+
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The datasets of a card by their names."""
+    card = YAML(typ="safe", pure=True).load((folder / "domain.yaml").read_text())
+    return {entry["name"]: entry for entry in card["datasets"]}
+
+
+def card(folder: Path, old: str, new: str) -> None:
+    """Write something else into a card."""
+    file = folder / "domain.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))

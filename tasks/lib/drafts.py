@@ -6,7 +6,7 @@ from typing import Literal
 import pydantic
 from pydantic import Field
 
-from tasks.lib import digests
+from tasks.lib import digests, replacing
 from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.errors import DataError
 
@@ -80,10 +80,8 @@ def keep(folder: Path, batch: Batch) -> tuple[Batch, Path]:
     file = folder / FOLDER / f"{batch.id}.json"
     if (known := find(folder, batch.id)) is not None:
         return known, file
-    file.parent.mkdir(exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(batch.model_dump_json(indent=1), encoding="utf-8")
-    return batch, new.replace(file)
+    replacing.replace({file: batch.model_dump_json(indent=1)})
+    return batch, file
 
 
 def find(folder: Path, identifier: str) -> Batch | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,12 @@ BATCH = 2_000  # rows fetched at once, and rows of a row group
 TIMEOUT = "30"  # seconds to connect
 # what a server writes the same values with, whatever the client's own settings are
 SETTINGS = ("SET LOCAL TIME ZONE 'UTC'", "SET LOCAL datestyle TO 'ISO, YMD'")
+# SQLSTATE classes whose text is of the connection, the server or the transaction, never of a row
+OF_THE_SERVER = frozenset({"08", "25", "28", "3D", "53", "57"})
+NO_RIGHT = "42501"
+# the same of SQLite, by primary result code: PERM BUSY LOCKED NOMEM READONLY INTERRUPT IOERR CORRUPT FULL CANTOPEN AUTH NOTADB
+OF_THE_FILE = frozenset({3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 23, 26})
+COMPILE = "EXPLAIN "
 KINDS = {"whole numbers": "int64", "reals": "float64", "truth values": "bool", "bytes": "binary"}  # else text
 
 
@@ -50,7 +57,12 @@ def _spool(connection: Any, sql: str, dataset: str, rows: Path) -> dict[str, set
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # without parameters a % is a %; the server sends a batch at a time
+    if connection.dialect.name == "sqlite":  # nothing runs: what fails here is the statement, and what fails later may be a row
+        connection.exec_driver_sql(f"{COMPILE}{sql}", execution_options={"no_parameters": True}).close()
+    # Without parameters a % is a %. `yield_per` is for memory, and for safety: psycopg then declares a cursor for the
+    # statement, through a protocol that takes one statement only. A quote that the card's check reads otherwise than the
+    # server ('\\' ends a text there) can smuggle in a second one; without the cursor, it could end the transaction that
+    # is read only, and write.
     result = connection.exec_driver_sql(sql, execution_options={"no_parameters": True, "yield_per": BATCH})
     names = list(result.keys())
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -138,15 +150,43 @@ def _connected(place: str | Path, dataset: str) -> Iterator[tuple[Any, str | Non
             with create_engine(url, poolclass=NullPool).connect().execution_options(postgresql_readonly=True) as connection:
                 _prepare(connection)
                 yield connection, _server(url)
-    except SQLAlchemyError as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
+    except (SQLAlchemyError, sqlite3.Warning) as error:  # a warning: two statements at once
+        said = _said(error.orig, error.statement) if isinstance(error, DBAPIError) else _first_line(error)
         where = str(place) if url is None else f"{_server(url)} ({place})"
         # not from error: its text, and what it came from, may show what must not be shown
         raise DataError(
             f"dataset {dataset!r}: the rows of its query from {where}",
-            _redacted(said.splitlines()[0], url),
+            _redacted(said, url),
             "correct the query in domain.yaml, or check the server and the rights of the user; only reading is allowed",
         ) from None
+
+
+def _said(cause: Any, statement: str | None) -> str:
+    """The driver's own words where they are on the connection or the statement; else its error's class: they may show a value."""
+    if _plain(cause, statement):
+        return _first_line(cause)
+    column = re.match(r"Could not decode to UTF-8 column '(.*?)' with text '", str(cause), re.DOTALL)
+    name = column.group(1) if column else None if isinstance(cause, sqlite3.Error) else cause.diag.column_name
+    where = "" if name is None else f" in the column {name!r}"
+    return f"{type(cause).__name__}{where}; what the driver says of it is not shown, for it may hold a value of a row"
+
+
+def _plain(cause: Any, statement: str | None) -> bool:
+    """Whether an error's text cannot hold a value of a row."""
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        return code in OF_THE_FILE or (statement or "").startswith(COMPILE)
+    import psycopg
+
+    if cause.sqlstate is None:  # not from the server
+        return not isinstance(cause, psycopg.DataError)
+    # an error in the text of the statement has a place there; the same error in a value (to_tsquery, regclass) has none
+    syntax = cause.sqlstate.startswith("42") and cause.diag.statement_position is not None
+    return syntax or cause.sqlstate == NO_RIGHT or cause.sqlstate[:2] in OF_THE_SERVER
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _prepare(connection: Any) -> None:

@@ -25,12 +25,15 @@ def fetch(url: str, dataset: str) -> list[Found]:
 
     store, place = _opened(url, dataset)
     try:
+        remembered = digests.Remembered()
         objects = _listed(store, place, url, dataset)
-        return [(name, *_fetched(store, path, size, dataset)) for name, path, size in objects]
+        found = [(name, *_fetched(store, path, size, dataset, remembered)) for name, path, size in objects]
     except (OSError, BotoCoreError) as error:
-        found = f"it cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})"
+        said = f"it cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})"
         remedy = "check the address, the network, and the credentials in the environment of the store's driver"
-        raise DataError(f"dataset {dataset!r} from {url}", found, remedy) from error
+        raise DataError(f"dataset {dataset!r} from {url}", said, remedy) from error
+    remembered.save()
+    return found
 
 
 def _opened(url: str, dataset: str) -> tuple[Any, str]:
@@ -70,10 +73,10 @@ def _listed(store: Any, place: str, url: str, dataset: str) -> list[tuple[str, s
     return found
 
 
-def _fetched(store: Any, path: str, size: int | None, dataset: str) -> tuple[Path, str]:
-    """An object's bytes: those of the last time while the store's mark of it is the same."""
+def _fetched(store: Any, path: str, size: int | None, dataset: str, remembered: digests.Remembered) -> tuple[Path, str]:
+    """An object's bytes: those of the last time while the store's mark of it is the same, and they are."""
     address, mark, index = store.unstrip_protocol(path), store.ukey(path), _index()
-    if address in index and index[address][0] == mark and (file := downloads.kept(index[address][1])) is not None:
+    if address in index and index[address][0] == mark and (file := downloads.kept(index[address][1], remembered)) is not None:
         return file, index[address][1]
     if (size or 0) > downloads.CAP:
         raise DataError(f"dataset {dataset!r}: {address}", f"{size:,} bytes", f"use files of at most {downloads.CAP:,} bytes")

@@ -1,16 +1,76 @@
 """A reviewed sheet against the drafts it was made from: every fault at once, then decisions, and rows to train on."""
 
+import os
+import tempfile
+import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.lib import digests
 from tasks.lib.cleaning import clean, folded
+from tasks.lib.domain import Dataset
 from tasks.lib.drafts import Batch, Draft
+from tasks.lib.errors import DataError
+from tasks.lib.origins import PathSource
 from tasks.lib.sheets import COLUMNS, FOR_THE_REVIEWER, VERDICTS, SheetRow
+from tasks.lib.sources import _inside as inside  # what a path of a card means
 from tasks.lib.support import located
 
 KEPT = ("passage", "question", "answer")  # must come back as they were sent
 NEEDED = ("id", *KEPT, *FOR_THE_REVIEWER)
+DECISIONS, PREFERENCE = "-decisions", "-preference"  # endings of the names of what a sheet becomes, beside its rows to tune on
 Line = dict[str, Any]
+
+
+def sheet_name(file: Path) -> str:
+    """What a sheet is called, as XLSX or as CSV, on any file system."""
+    return unicodedata.normalize("NFC", file.stem)
+
+
+def dataset_name(sheet: str) -> str:
+    """A sheet's name as the name of a dataset: no two sheets have the same."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in sheet.lower()).strip("-")
+    if plain != sheet or len(plain) > 40 or plain.endswith((DECISIONS, PREFERENCE)):  # what is lost stands in a digest
+        plain = f"{plain[:31].strip('-') or 'sheet'}-{digests.of_text(sheet)[:8]}"
+    return f"review-{plain}"
+
+
+def reader(folder: Path, datasets: list[Dataset], targets: list[str]) -> tuple[str, str] | None:
+    """The first dataset that would read one of these files of a domain, which need not be there yet, and its path."""
+    with _sketch(folder, targets) as sketch:
+        for dataset in datasets:
+            if isinstance(dataset.source, PathSource) and _reads(sketch, dataset.source.path, dataset.name):
+                return dataset.name, dataset.source.path
+    return None
+
+
+def _reads(sketch: Path, path: str, name: str) -> bool:
+    try:
+        return bool(inside(sketch, path, name))
+    except DataError:
+        return False  # none of them
+
+
+@contextmanager
+def _sketch(folder: Path, targets: list[str]) -> Iterator[Path]:
+    """A folder with these files and no other, and with the domain's own links to them and to its folders."""
+    home = folder.resolve()
+    meant = {(folder / target).resolve() for target in targets}
+    with tempfile.TemporaryDirectory() as place:
+        sketch = Path(place).resolve()
+        for link in (found for found in folder.rglob("*") if found.is_symlink()):
+            to = Path(os.path.realpath(link))  # of links in a circle too
+            if to.is_relative_to(home) and (to.is_dir() or to in meant):
+                there, copy = sketch / to.relative_to(home), sketch / link.relative_to(folder)
+                (there if to.is_dir() else there.parent).mkdir(parents=True, exist_ok=True)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.symlink_to(there)
+        for target in targets:
+            (sketch / target).parent.mkdir(parents=True, exist_ok=True)
+            (sketch / target).touch()
+        yield sketch
 
 
 class Faults(NamedTuple):
@@ -129,12 +189,13 @@ def preference_rows(judged: list[Judged], batch: Batch, reviewer: str) -> list[L
     ]  # fmt: skip
 
 
-def decisions(judged: list[Judged], batch: Batch, reviewer: str, date: str, before: dict[str, Line]) -> list[Line]:
+def decisions(judged: list[Judged], batch: Batch, sheet: str, reviewer: str, date: str, before: dict[str, Line]) -> list[Line]:
     """A line per judged draft, rejected ones too: who said what on which text from where.
 
     Args:
         judged: the drafts with a verdict.
         batch: where they are from.
+        sheet: what the sheet is called.
         reviewer: who judged.
         date: today; a decision that stands in `before` keeps its own.
         before: the lines of the last time, by id.
@@ -143,7 +204,7 @@ def decisions(judged: list[Judged], batch: Batch, reviewer: str, date: str, befo
     for one in judged:
         draft = one.draft
         line: Line = {
-            "id": one.id, "verdict": one.verdict, "reviewer": reviewer, "date": date, "comment": one.comment,
+            "id": one.id, "verdict": one.verdict, "sheet": sheet, "reviewer": reviewer, "date": date, "comment": one.comment,
             "question": one.question, "answer": one.answer, "drafted_question": draft.question, "drafted_answer": draft.answer,
             "synthetic": True, "domain": batch.about.domain, "dataset": batch.about.dataset, "source_sha256": batch.about.source_sha256,
             "row": draft.row, "document": draft.document, "file": draft.file, "page": draft.page, "heading": draft.heading,

@@ -1,7 +1,6 @@
 """A sheet that comes back: every fault at once, data and decisions, the same again, another time, and through LibreOffice."""
 
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -11,47 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from tasks.lib import sheets
+from tasks.lib import reviewing, sheets
 from tasks.lib.drafts import keep
-from tests.conftest import ROOT, Run
-from tests.drafting import DRAFTED, batch, fill, write_domain
+from tests.conftest import ROOT
+from tests.drafting import ALL, DRAFTED, WHO, batch, card, entries, files, fill, lines
 
-WHO = ("--reviewer", "Dr. A. Example")
-ALL = {2: {"verdict": "accept"}, 3: {"verdict": "Correct ", "corrected_answer": "=Children below 12", "comment": "as in the leaflet"},
-       4: {"verdict": "reject", "comment": "made up"}}  # fmt: skip
-Files = dict[Path, bytes]
+Review = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def clinic(workplace: Path) -> Path:
-    """The domain with three drafts on a sheet, `drafts.xlsx`."""
-    folder = write_domain(workplace)
-    sheets.write(workplace / "drafts.xlsx", batch(folder))
-    return folder
-
-
-@pytest.fixture
-def review(cli: Run) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Review a sheet without being asked."""
-    return lambda sheet, *words: cli("review", "clinic", str(sheet), *(words or WHO), "--yes")
-
-
-def files(folder: Path) -> Files:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "data" / f"{name}.jsonl").read_text().splitlines()]
-
-
-def entries(folder: Path) -> dict[str, dict[str, Any]]:
-    card = YAML(typ="safe", pure=True).load((folder / "domain.yaml").read_text())
-    return {entry["name"]: entry for entry in card["datasets"]}
-
-
-def test_verdicts_become_rows_pairs_and_decisions(clinic: Path, review: Run) -> None:
+def test_verdicts_become_rows_pairs_and_decisions(clinic: Path, review: Review) -> None:
     done = review(fill(Path("drafts.xlsx"), ALL))
     assert done.returncode == 0, done.stderr
     accepted, corrected = lines(clinic, "review-drafts")
@@ -76,7 +44,7 @@ def test_verdicts_become_rows_pairs_and_decisions(clinic: Path, review: Run) -> 
     assert entries(clinic)["review-drafts-preference"]["role"] == "preference"
 
 
-def test_every_fault_is_named_by_row_and_nothing_is_written(clinic: Path, review: Run) -> None:
+def test_every_fault_is_named_by_row_and_nothing_is_written(clinic: Path, review: Review) -> None:
     before = files(clinic)
     sheet = fill(Path("drafts.xlsx"), {
         2: {"verdict": "accept", "answer": "6 mg", "corrected_question": "More?"},
@@ -112,7 +80,7 @@ def test_every_fault_is_named_by_row_and_nothing_is_written(clinic: Path, review
         ({3: {"id": None, "verdict": "accept"}}, "row 3 (no id): no draft has this id"),
     ],
 )
-def test_one_fault_is_enough(said: dict[int, dict[str, Any]], fault: str, clinic: Path, review: Run) -> None:
+def test_one_fault_is_enough(said: dict[int, dict[str, Any]], fault: str, clinic: Path, review: Review) -> None:
     before = files(clinic)
     done = review(fill(Path("drafts.xlsx"), said))
     assert done.returncode == 3
@@ -121,13 +89,13 @@ def test_one_fault_is_enough(said: dict[int, dict[str, Any]], fault: str, clinic
     assert files(clinic) == before
 
 
-def test_an_id_stands_once(clinic: Path, review: Run) -> None:
+def test_an_id_stands_once(clinic: Path, review: Review) -> None:
     rows, _ = sheets.read(Path("drafts.xlsx"))
     done = review(fill(Path("drafts.xlsx"), {5: {**rows[0].cells, "verdict": "accept"}}))
     assert "the id stands in row 2 already" in done.stderr
 
 
-def test_rows_without_a_verdict_stay_open(clinic: Path, review: Run) -> None:
+def test_rows_without_a_verdict_stay_open(clinic: Path, review: Review) -> None:
     done = review(fill(Path("drafts.xlsx"), {2: {"verdict": "accept"}}))
     assert "1 accepted, 0 corrected (0 of them pairs for preference tuning), 0 rejected, 2 open" in done.stdout
     assert len(lines(clinic, "review-drafts")) == len(lines(clinic, "review-drafts-decisions")) == 1
@@ -135,7 +103,7 @@ def test_rows_without_a_verdict_stay_open(clinic: Path, review: Run) -> None:
     assert "review-drafts-preference" not in entries(clinic)
 
 
-def test_a_corrected_question_makes_no_pair(clinic: Path, review: Run) -> None:
+def test_a_corrected_question_makes_no_pair(clinic: Path, review: Review) -> None:
     said = {"verdict": "correct", "corrected_question": "Until when?", "corrected_answer": "six weeks"}
     assert review(fill(Path("drafts.xlsx"), {4: said})).returncode == 0
     (row,) = lines(clinic, "review-drafts")
@@ -143,7 +111,7 @@ def test_a_corrected_question_makes_no_pair(clinic: Path, review: Run) -> None:
     assert not (clinic / "data/review-drafts-preference.jsonl").exists()
 
 
-def test_the_same_sheet_again_changes_nothing_even_on_another_day(clinic: Path, review: Run) -> None:
+def test_the_same_sheet_again_changes_nothing_even_on_another_day(clinic: Path, review: Review) -> None:
     review(fill(Path("drafts.xlsx"), ALL))
     decided = clinic / "data/review-drafts-decisions.jsonl"
     made = {row["date"] for row in lines(clinic, "review-drafts-decisions")}.pop()
@@ -159,7 +127,7 @@ def test_the_same_sheet_again_changes_nothing_even_on_another_day(clinic: Path, 
     assert files(clinic) == before
 
 
-def test_a_changed_sheet_says_what_changes_and_asks(clinic: Path, review: Run, workplace: Path) -> None:
+def test_a_changed_sheet_says_what_changes_and_asks(clinic: Path, review: Review, workplace: Path) -> None:
     review(fill(Path("drafts.xlsx"), ALL))
     before = files(clinic)
     fill(Path("drafts.xlsx"), {3: {"verdict": "reject", "corrected_answer": None}})
@@ -178,7 +146,7 @@ def test_a_changed_sheet_says_what_changes_and_asks(clinic: Path, review: Run, w
     assert "review-drafts-preference" not in entries(clinic)
 
 
-def test_another_reviewer_is_another_publisher(clinic: Path, review: Run) -> None:
+def test_another_reviewer_is_another_publisher(clinic: Path, review: Review) -> None:
     review(fill(Path("drafts.xlsx"), ALL))
     done = review("drafts.xlsx", "--reviewer", "B. Second")
     assert "decisions that change: 3" in done.stdout
@@ -186,19 +154,21 @@ def test_another_reviewer_is_another_publisher(clinic: Path, review: Run) -> Non
     assert {row["reviewer"] for row in lines(clinic, "review-drafts")} == {"B. Second"}
 
 
-def test_a_draft_is_decided_in_one_sheet(clinic: Path, review: Run) -> None:
+def test_a_draft_is_decided_in_one_sheet(clinic: Path, review: Review) -> None:
     review(fill(Path("drafts.xlsx"), {2: {"verdict": "accept"}}))
     shutil.copy("drafts.xlsx", "Drafts (2).xlsx")
     done = review("Drafts (2).xlsx")
     assert done.returncode == 3
     assert "review-drafts-decisions.jsonl has a decision on it" in done.stderr
+    assert "the name it had then (drafts)" in done.stderr
     rest = fill(Path("Drafts (2).xlsx"), {2: {"verdict": None}, 3: {"verdict": "accept"}})
     assert review(rest).returncode == 0
-    assert len(lines(clinic, "review-drafts--2")) == 1
+    (decided,) = lines(clinic, f"{reviewing.dataset_name('Drafts (2)')}-decisions")
+    assert decided["sheet"] == "Drafts (2)"
 
 
 @pytest.mark.parametrize("mark", [",", ";"])
-def test_csv_comes_back_from_any_spreadsheet(mark: str, clinic: Path, review: Run, workplace: Path) -> None:
+def test_csv_comes_back_from_any_spreadsheet(mark: str, clinic: Path, review: Review, workplace: Path) -> None:
     sheets.write(workplace / "drafts.csv", batch(clinic))
     with (workplace / "drafts.csv").open(encoding="utf-8-sig", newline="") as stream:
         header, *rows = list(csv.reader(stream))
@@ -228,7 +198,7 @@ def test_csv_comes_back_from_any_spreadsheet(mark: str, clinic: Path, review: Ru
     ],
 )
 def test_what_is_refused_leaves_everything_as_it_was(
-    change: Callable[[Path], object], words: tuple[str, ...], says: str, clinic: Path, review: Run
+    change: Callable[[Path], object], words: tuple[str, ...], says: str, clinic: Path, review: Review
 ) -> None:
     change(clinic)
     before = files(clinic)
@@ -238,15 +208,9 @@ def test_what_is_refused_leaves_everything_as_it_was(
     assert files(clinic) == before
 
 
-def card(folder: Path, old: str, new: str) -> None:
-    file = folder / "domain.yaml"
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
-
-
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="needs LibreOffice (soffice on the PATH)")
 @pytest.mark.parametrize(("written", "saved"), [("xlsx", "xlsx"), ("csv", "csv"), ("xlsx", "csv")])
-def test_a_sheet_survives_libreoffice(written: str, saved: str, clinic: Path, review: Run, workplace: Path) -> None:
+def test_a_sheet_survives_libreoffice(written: str, saved: str, clinic: Path, review: Review, workplace: Path) -> None:
     odd = batch(clinic)
     texts = ["=1+1", "-5 mg", "@home _x0041_ 'x' 1-2"]
     drafts = [draft.model_copy(update={"answer": text, "question": f"{text}?"}) for draft, text in zip(odd.drafts, texts, strict=True)]

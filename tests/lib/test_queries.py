@@ -138,7 +138,7 @@ def test_it_is_read_only_and_one_statement_and_comes_in_batches(postgres: "psyco
     ):
         with pytest.raises(DataError, match="only reading is allowed"):
             read(workplace, asked(sql))
-    with pytest.raises(DataError, match="multiple commands"):  # past the card
+    with pytest.raises(DataError, match="SyntaxError"):  # past the card
         queries.snapshot("SELECT 1 AS text ORDER BY 1; COMMIT; DELETE FROM notes", "WAREHOUSE_URL", "d")
     assert postgres.execute("SELECT count(*) FROM notes").fetchone() == (10,)
     assert not list((workplace / "runs/downloads").glob("*.*"))
@@ -190,12 +190,72 @@ def test_what_the_driver_says_is_told_without_the_password(
 def test_a_value_that_no_date_can_hold_and_a_query_that_fails_are_told(postgres: "psycopg.Connection[Any]", workplace: Path) -> None:
     with pytest.raises(DataError, match="no_such_table"):
         read(workplace, asked("SELECT text FROM no_such_table ORDER BY 1"))
-    with pytest.raises(DataError, match=r"infinity|too large"):
+    with pytest.raises(DataError, match="found: DataError;") as caught:
         read(workplace, asked("SELECT 'infinity'::date AS text ORDER BY 1"))
+    assert "infinity" not in str(caught.value)
     with pytest.raises(DataError, match=r"'text' more than once.*\n.*AS"):
         read(workplace, asked("SELECT text, text FROM notes ORDER BY id"))
     with pytest.raises(DataError, match="at least one row"):
         read(workplace, asked("SELECT text FROM notes WHERE false ORDER BY id"))
+
+
+@pytest.mark.parametrize(
+    ("select", "kind"),
+    [
+        ("text::int::text", "InvalidTextRepresentation"),
+        ("text::date::text", "InvalidDatetimeFormat"),
+        ("to_tsquery(text)::text", "SyntaxError"),
+        ("text::regclass::text", "InvalidName"),
+        ("complain(text)", "RaiseException"),
+    ],
+)
+def test_what_the_driver_says_of_a_row_is_not_told(select: str, kind: str, postgres: "psycopg.Connection[Any]", workplace: Path) -> None:
+    postgres.execute("UPDATE notes SET text = 'Jane Doe' WHERE id = 3")
+    postgres.execute(
+        "CREATE OR REPLACE FUNCTION complain(t text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no %', t; END$$"
+    )
+    with pytest.raises(DataError, match=f"found: {kind};") as caught:
+        read(workplace, asked(f"SELECT {select} AS text FROM notes WHERE id = 3 ORDER BY id"))
+    assert "Jane" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_the_driver_says_of_the_statement_or_the_rights_is_told(
+    postgres: "psycopg.Connection[Any]", port: int, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match='syntax error at or near "FROM"'):
+        read(workplace, asked("SELECT text, FROM notes ORDER BY id"))
+    with pytest.raises(DataError, match='column "txt" does not exist'):
+        read(workplace, asked("SELECT txt FROM notes ORDER BY id"))
+    postgres.execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'")
+    monkeypatch.setenv("WAREHOUSE_URL", url(port).replace("owner", "reader"))
+    with pytest.raises(DataError, match="permission denied for table notes"):
+        read(workplace, asked(QUERY))
+
+
+def test_a_quote_that_the_check_reads_otherwise_than_the_server_drops_nothing(postgres: "psycopg.Connection[Any]", workplace: Path) -> None:
+    for second in ("DROP TABLE notes", "COMMIT; DROP TABLE notes"):
+        sql = f"SELECT '\\' ; {second}; --' ORDER BY 1"
+        assert sourced(workplace, asked(sql)), "for the check of the card this is one text"
+        with pytest.raises(DataError, match="SyntaxError"):
+            read(workplace, asked(sql))
+        assert postgres.execute("SELECT count(*) FROM notes").fetchone() == (10,)
+
+
+def test_sqlite_tells_of_the_statement_and_not_of_a_row(workplace: Path) -> None:
+    clinic(workplace, "CREATE TABLE notes (id, text)", "INSERT INTO notes VALUES (1, CAST(x'ff4a616e65' AS TEXT)), (2, 'Jane')")
+    for select, said in (
+        ("text", "OperationalError in the column 'text';"),
+        ("json_extract('{}', text)", "OperationalError;"),
+        ("no_such_column", "no such column: no_such_column"),
+        ("text FROM", "syntax error"),
+        ("'\\' ; DROP TABLE notes; --' ", "one statement at a time"),
+    ):
+        with pytest.raises(DataError, match=said) as caught:
+            read(
+                workplace,
+                asked(f"SELECT {select} AS text FROM notes WHERE id > {0 if select == 'text' else 1} ORDER BY id", sqlite="data/clinic.db"),
+            )
+        assert "Jane" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_lineage_names_query_variable_and_server_and_no_secret(postgres: "psycopg.Connection[Any]", port: int, workplace: Path) -> None:

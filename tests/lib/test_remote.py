@@ -100,6 +100,19 @@ def test_an_object_is_kept_by_its_digest_and_fetched_again_only_when_it_changed(
     assert sorted(path.name for path in (workplace / "runs/downloads").iterdir()) == sorted([file.sha256, second.sha256, "index.json"])
 
 
+def test_an_object_whose_kept_file_was_spoilt_is_fetched_again(store: Store, workplace: Path) -> None:
+    store.put("notes.csv", "text\none\n")
+    first, _ = read(workplace, {"url": "s3://bucket/notes.csv"})
+    path = first.files[0].path
+    assert path is not None
+    path.write_text("text\nspoilt\n")
+    again, found = read(workplace, {"url": "s3://bucket/notes.csv"})
+    assert (again, found) == (first, ["one"])
+    assert store.fetched == ["notes.csv"] * 2
+    path.write_text("text\nspoilt\n")
+    assert read(workplace, {"url": "s3://bucket/notes.csv", "sha256": first.sha256})[1] == ["one"], "a pinned one too"
+
+
 def test_where_an_object_lies_is_not_part_of_what_it_is(store: Store, workplace: Path) -> None:
     for key in ("here/notes.csv", "there/notes.csv"):
         store.put(key, "text\none\n")
