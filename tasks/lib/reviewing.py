@@ -15,7 +15,7 @@ from tasks.lib.drafts import Batch, Draft
 from tasks.lib.errors import DataError
 from tasks.lib.origins import PathSource
 from tasks.lib.sheets import COLUMNS, FOR_THE_REVIEWER, VERDICTS, SheetRow
-from tasks.lib.sources import _inside as inside  # what a path of a card means
+from tasks.lib.sources import matched
 from tasks.lib.support import located
 
 KEPT = ("passage", "question", "answer")  # must come back as they were sent
@@ -48,7 +48,7 @@ def reader(folder: Path, datasets: list[Dataset], targets: list[str]) -> tuple[s
 
 def _reads(sketch: Path, path: str, name: str) -> bool:
     try:
-        return bool(inside(sketch, path, name))
+        return bool(matched(sketch, path, name))
     except DataError:
         return False  # none of them
 

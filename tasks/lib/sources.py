@@ -103,7 +103,7 @@ def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: diges
             size = sum(len(text.encode()) for _, text in builtin_documents())
             return ResolvedDataset.of(dataset, [SourceFile(name=dataset.file_name, sha256=builtin_digest(), bytes=size)])
         case PathSource() as source:
-            inside = _inside(domain.folder, source.path, dataset.name)
+            inside = matched(domain.folder, source.path, dataset.name)
             found = [_file(file.relative_to(domain.folder.resolve()).as_posix(), file, remembered.of(file)) for file in inside]
             return _as_pinned(ResolvedDataset.of(dataset, found), source.sha256, domain.folder / source.path)
         case HubSource() as source:
@@ -150,12 +150,12 @@ def _as_pinned(resolved: ResolvedDataset, sha256: str | None, place: Path | str)
 
 def _asked(dataset: Dataset, source: QuerySource, folder: Path) -> ResolvedDataset:
     """The rows that a query gives now."""
-    place = str(source.database) if source.sqlite is None else _inside(folder, source.sqlite, dataset.name)[0]
+    place = str(source.database) if source.sqlite is None else matched(folder, source.sqlite, dataset.name)[0]
     path, sha256, server = queries.snapshot(source.sql, place, dataset.name)
     return ResolvedDataset.of(dataset, [_file(dataset.file_name, path, sha256)], server)
 
 
-def _inside(folder: Path, pattern: str, name: str) -> list[Path]:
+def matched(folder: Path, pattern: str, name: str) -> list[Path]:
     """The files that a path means: one, those of a folder, or those that a pattern with `*` matches; in name order."""
     card, home, pattern = folder / "domain.yaml", folder.resolve(), pattern.replace("\0", "?")
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
