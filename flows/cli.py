@@ -80,9 +80,9 @@ def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def check(name: str, as_json: bool, **order: Any) -> None:
     """Read, judge, clean and split the data of domain NAME; show what became of every row."""
-    from flows import commands
+    from flows import checking, commands
 
-    commands.check(commands.order(name, **order), as_json)
+    checking.check(commands.order(name, **order), as_json)
 
 
 @main.command()

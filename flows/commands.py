@@ -9,62 +9,12 @@ from typing import Any
 
 from tasks.lib import history, places, store
 from tasks.lib.errors import ConfigError
-from tasks.lib.expectations_result import Verdict
 from tasks.lib.flow import Flow, Order
-from tasks.lib.records import LedgerLine, by_dataset, files
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
     """An order from the command line's words."""
     return Order(domain, config, tuple(settings), edition, mirror)
-
-
-def check(asked: Order, as_json: bool) -> None:
-    """Prepare the data and show the ledger; nothing is trained."""
-    from flows import screen
-    from flows.prepare import prepare
-    from tasks.lib import session
-    from tasks.lib.execute import Direct
-
-    with session.open_session(prepare, asked, {}, deliver=False) as (job, current):
-        if not as_json:
-            current.listener = screen.story
-        data = prepare.under(Direct(current), job)
-    datasets = [
-        {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
-         "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
-        for line in by_dataset(data.ledger)
-    ]  # fmt: skip
-    if as_json:
-        verdicts = [event.artifact.verdicts for event in current.events if hasattr(event.artifact, "verdicts")]  # type: ignore[union-attr]
-        expectations = [verdict.identity() for verdict in verdicts[-1]]
-        print(json.dumps({"domain": asked.domain, "datasets": datasets, "expectations": expectations}, indent=1))
-        return
-    screen.console.print()
-    screen.ledger(data.ledger, f"{asked.domain}: what became of every row")
-    checked = next(event for event in current.events if event.name == "check" and event.artifact)
-    for verdict in checked.artifact.verdicts:  # type: ignore[union-attr]  # the filter above
-        if not verdict.passed:
-            screen.say("warning", "yellow", verdict.sentence())
-    folders = {event.name: event.artifact.path for event in current.events if event.artifact}
-    place = _card(asked.domain, data.ledger, checked.artifact.verdicts, folders, bool(job.domain.card.sensitive))  # type: ignore[union-attr]  # the filter above
-    screen.console.print(f"report card: {place}", soft_wrap=True)
-    if any(files(folder, "set_aside") for folder in folders.values()):
-        print(f"rows set aside, with reasons: slmforge rows {asked.domain} --set-aside")
-    docs = checked.artifact.path / store.VIEW / "index.html"  # type: ignore[union-attr]  # the filter above
-    if docs.is_file():
-        screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
-
-
-def _card(name: str, ledger: list[LedgerLine], verdicts: list[Verdict], folders: dict[str, Path], sensitive: bool) -> Path:
-    """Write the report card where it is easy to find."""
-    from tasks.lib import card
-
-    place = places.runs() / "reports" / f"{name}-data.html"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.with_name(f".{place.name}.new")
-    new.write_text(card.render(name, ledger, verdicts, folders, sensitive), encoding="utf-8")
-    return new.replace(place)
 
 
 def plan(asked: Order, as_json: bool) -> bool:

@@ -17,3 +17,11 @@ def prepare(job: Job[AdaptConfig]) -> Split:
     check(cfg.check, job.expectations, read)
     tidy = clean(cfg.clean, read)
     return split(cfg.split, dedup(cfg.dedup, tidy))
+
+
+@flow(AdaptConfig)
+def unjudged(job: Job[AdaptConfig]) -> Split:
+    """The same, whatever the expectations say: for people who look for what is wrong."""
+    cfg = job.cfg
+    tidy = clean(cfg.clean, ingest(cfg.ingest, job.sources))
+    return split(cfg.split, dedup(cfg.dedup, tidy))

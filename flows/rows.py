@@ -14,7 +14,7 @@ from tasks.lib.formulas import harmless
 from tasks.lib.records import CONTENT, iterate
 
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
-PARTS = ("corpus-train", "tune-train", "preference-train", "eval", "general-train")
+PARTS = (*(f"{role}-{part}" for role in ("corpus", "tune", "preference", "general") for part in ("train", "valid")), "eval")
 SHOWN = (*CONTENT, "rating", "winner")
 Row = dict[str, Any]
 

@@ -13,6 +13,7 @@ from tasks.lib.expectations_result import Verdict
 from tasks.lib.records import CONTENT, LedgerLine, Row, iterate
 
 EXCERPT = 280  # characters
+SHOWN = (*CONTENT, "rating", "winner")
 EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
 # what to do about a reason; one that only says how the data are divided needs nothing
 REMEDIES = {
@@ -94,16 +95,18 @@ def _examples(folders: dict[str, Path], sensitive: bool) -> list[Example]:
     """The first row of every reason and dataset, the most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], Row] = {}
-    for folder in folders.values():
+    for stage, folder in folders.items():
         for row in iterate(folder, "set_aside"):
             key = (row["reason"], row["dataset"])
             counts[key] += 1
-            first.setdefault(key, row)
+            if key not in first:
+                content = json.loads(row["record"])  # columns as they were read, or a record, of which people know the fields
+                first[key] = {**row, "record": content if stage == "ingest" else {k: v for k, v in content.items() if k in SHOWN}}
     return [_example(first[key], count, sensitive) for key, count in counts.most_common()]
 
 
 def _example(row: Row, count: int, sensitive: bool) -> Example:
-    content = json.loads(row["record"])
+    content = row["record"]
     told = "; ".join(f"{name}: {' '.join(str(value).split())}" for name, value in content.items() if str(value).strip())
     excerpt = "" if sensitive else told if len(told) <= EXCERPT else told[:EXCERPT] + " …"
     detail = "" if sensitive else row["detail"]

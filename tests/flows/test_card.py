@@ -1,5 +1,6 @@
 """The report card of the data: counts that balance, an example of each reason, nothing that runs, nothing sensitive."""
 
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -66,3 +67,25 @@ def test_an_unmet_expectation_comes_first(dirty: Path, cli: Run, workplace: Path
     page = card(cli, workplace)
     assert "1 of the expectations on the data are not met" in page.text
     assert page.text.index("Expectations that are not met") < page.text.index("What became of every row")
+
+
+def test_an_expectation_that_is_not_met_stops_after_everything_was_shown(dirty: Path, cli: Run, workplace: Path) -> None:
+    (dirty / "expectations.yaml").write_text("tune:\n  - expect_column_value_lengths_to_be_between: {column: prompt, max_value: 5}\n")
+    done = cli("check", "toy")
+    assert done.returncode == 3
+    assert "1 expectation(s) failed" in done.stderr
+    assert "report card: " in done.stdout
+    assert done.stdout.count("ingest ") == 2  # begun, and done
+    page = Page((workplace / "runs/reports/toy-data.html").read_text())
+    assert "1 of the expectations on the data are not met" in page.text
+    aside = cli("rows", "toy", "--set-aside", "--json")
+    assert "empty-answer" in aside.stdout
+    told = cli("check", "toy", "--json")
+    assert told.returncode == 3
+    assert [line["name"] for line in json.loads(told.stdout)["datasets"]] == ["documents", "colours", "ratings", "general"]
+
+
+def test_examples_show_the_fields_that_people_know(dirty: Path, cli: Run, workplace: Path) -> None:
+    page = card(cli, workplace)
+    assert "prompt: Nothing at all?" in page.text
+    assert "holdout:" not in page.text

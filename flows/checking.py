@@ -1,0 +1,94 @@
+"""`slmforge check`: what became of every row, and whether the data are what is expected of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows.prepare import prepare, unjudged
+from tasks.check import Checked
+from tasks.lib import places, store
+from tasks.lib.errors import DataError
+from tasks.lib.execute import Direct, Session
+from tasks.lib.flow import Job, Order
+from tasks.lib.records import by_dataset, files
+from tasks.split import Split
+
+
+def check(asked: Order, as_json: bool) -> None:
+    """Prepare the data and show the ledger; nothing is trained.
+
+    Raises:
+        DataError: if an expectation is not met, after everything that helps to see why was shown.
+    """
+    from flows import screen
+    from tasks.lib import session
+
+    with session.open_session(prepare, asked, {}, deliver=False) as (job, current):
+        if not as_json:
+            current.listener = screen.story
+        data, refusal = _prepared(job, current)
+    checked = next(event.artifact for event in current.events if isinstance(event.artifact, Checked))
+    if as_json:
+        _print(asked.domain, data, checked)
+    else:
+        _show(asked.domain, data, checked, current, sensitive=bool(job.domain.card.sensitive))
+    if refusal is not None:
+        raise refusal
+
+
+def _prepared(job: Job[Any], current: Session) -> tuple[Split, DataError | None]:
+    """The data, and why nothing may be trained on them."""
+    direct = Direct(current)
+    try:
+        return prepare.under(direct, job), None
+    except DataError as error:
+        if current.events[-1].state != "refused":
+            raise
+        current.listener = _but_ingest(current.listener)
+        return unjudged.under(direct, job), error
+
+
+def _but_ingest(listener: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The listener, which has heard of the ingestion already."""
+    return lambda event: None if event.name == "ingest" else listener(event)
+
+
+def _print(domain: str, data: Split, checked: Checked) -> None:
+    """For machines."""
+    datasets = [
+        {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
+         "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
+        for line in by_dataset(data.ledger)
+    ]  # fmt: skip
+    expectations = [verdict.identity() for verdict in checked.verdicts]
+    print(json.dumps({"domain": domain, "datasets": datasets, "expectations": expectations}, indent=1))
+
+
+def _show(domain: str, data: Split, checked: Checked, current: Session, *, sensitive: bool) -> None:
+    """For people: the ledger, what is not as expected, and where to read on."""
+    from flows import screen
+
+    screen.console.print()
+    screen.ledger(data.ledger, f"{domain}: what became of every row")
+    for verdict in checked.verdicts:
+        if not verdict.passed:
+            screen.say(*(("fails", "red") if verdict.stops else ("warning", "yellow")), verdict.sentence())
+    folders = {event.name: event.artifact.path for event in current.events if event.artifact}
+    screen.console.print(f"report card: {_card(domain, data, checked, folders, sensitive)}", soft_wrap=True)
+    if any(files(folder, "set_aside") for folder in folders.values()):
+        print(f"rows set aside, with reasons: slmforge rows {domain} --set-aside")
+    docs = checked.path / store.VIEW / "index.html"
+    if docs.is_file():
+        screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
+
+
+def _card(name: str, data: Split, checked: Checked, folders: dict[str, Path], sensitive: bool) -> Path:
+    """Write the report card where it is easy to find."""
+    from tasks.lib import card
+
+    place = places.runs() / "reports" / f"{name}-data.html"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(f".{place.name}.new")
+    new.write_text(card.render(name, data.ledger, checked.verdicts, folders, sensitive), encoding="utf-8")
+    return new.replace(place)
