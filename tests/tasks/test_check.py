@@ -87,7 +87,7 @@ def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry
 @pytest.mark.parametrize(
     ("entry", "found", "remedy"),
     [
-        ({"expect_column_values_to_not_be_nul": {}}, "no|neither", "did you mean expect_column_values_to_not_be_null?"),
+        ({"expect_column_values_to_not_be_nul": {}}, "neither", "did you mean expect_column_values_to_not_be_null?"),
         ({"plausible_doses": {}}, "a pack", "did you mean expect_column_values_to_hold_plausible_doses?"),
         ({"expect_nothing": {}}, "neither", "domains/README.md"),
         (
@@ -105,7 +105,7 @@ def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry
 def test_what_is_written_wrong_is_told_with_what_would_be_right(entry: dict[str, Any], found: str, remedy: str, read: Records) -> None:
     with pytest.raises(ConfigError) as caught:
         check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry]}), read)
-    assert any(part in caught.value.found for part in found.split("|"))
+    assert found in caught.value.found
     assert remedy in caught.value.remedy
     assert caught.value.remedy.count("expect_") <= 3
 
