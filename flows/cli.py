@@ -25,8 +25,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SlmforgeError as error:
-            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(str(error), err=True)
+            click.secho("error", fg="red", bold=True, err=True)
+            click.echo(f"  wanted: {error}", err=True)
             ctx.exit(error.exit_code)
 
 

@@ -31,12 +31,13 @@ def draft(asked: Order, dataset: str, model: str, limit: int, per_document: int 
         out: where the sheet goes, .xlsx or .csv; it is never written over.
 
     Raises:
-        ConfigError: for a dataset that is no corpus, or a sheet that is there; before any work.
+        ConfigError: for a dataset that is no corpus, a sheet that is there, or a model that is not; before any work.
         StageError: if no output of the model could be read; nothing is written.
     """
     _require_corpus(asked.domain, dataset)
     file = Path(out or f"{asked.domain}-{dataset}-drafts.xlsx")
     sheets.require_new(file)
+    _require_model(model)
     from flows.prepare import prepare
 
     job = prepare.job(commands.upon(asked, model))
@@ -58,6 +59,13 @@ def _require_corpus(name: str, dataset: str) -> None:
         found = f"it has the role {known[dataset]}" if dataset in known else "no such dataset"
         documents = ", ".join(entry for entry, role in known.items() if role == "corpus") or "none"
         raise ConfigError(f"dataset {dataset!r} of {name} with documents", found, f"give one with the role corpus: {documents}")
+
+
+def _require_model(model: str) -> None:
+    if not commands.in_store(model) and not Path(model).is_dir():
+        raise ConfigError(
+            f"a model {model} to draft with", "no such folder, and no such artifact", "give --model the folder of a model, or STAGE/ID"
+        )
 
 
 def _chosen(source: ResolvedDataset, limit: int, per_document: int | None) -> tuple[list[Passage], Counter[str]]:

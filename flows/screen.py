@@ -13,6 +13,7 @@ from tasks.lib.records import LedgerLine, by_dataset
 # a pipe has no width of its own: wide enough that no cell is folded; what is printed may hold brackets, so no markup
 console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 SHOWN = 300  # characters of a value
+NARROW = 120  # columns, below which a plan's reasons stand under its table: beside it their words would be broken
 MARKS = {
     "cached": Text("=", "dim"),
     "made": Text("+", "green"),
@@ -25,11 +26,23 @@ MARKS = {
 def story(event: Event) -> None:
     """A line when a stage starts to run, and one when it is done."""
     if event.state == "started":
-        console.print(Text.assemble(MARKS["run"], f" {event.name:<18} ", (event.cause, "dim")), soft_wrap=True)
+        _hung(Text.assemble(MARKS["run"], f" {event.name:<18} "), Text(event.cause, "dim"))
         return
     what = "" if event.artifact is None else summary(event.artifact, event.record.measured if event.record else {})
     seconds = "  cached" if event.state == "cached" else f"{event.seconds:6.1f} s"
-    console.print(Text.assemble(MARKS[event.state], f" {event.name:<18} {seconds}  {what}"), soft_wrap=True)
+    _hung(Text.assemble(MARKS[event.state], f" {event.name:<18} {seconds}  "), Text(what))
+
+
+def _hung(head: Text, text: Text) -> None:
+    """A head and a text; in a terminal the text is wrapped between its words, below itself."""
+    if not console.is_terminal:
+        console.print(Text.assemble(head, text), soft_wrap=True)
+        return
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(head, text)
+    console.print(grid)
 
 
 def summary(artifact: Any, measured: dict[str, Any]) -> str:
@@ -88,27 +101,34 @@ def rows(found: list[dict[str, Any]], aside: bool) -> None:
 
 def say(word: str, style: str, sentence: str) -> None:
     """A sentence behind a coloured word."""
-    console.print(Text.assemble((word, style), " ", sentence), soft_wrap=True)
+    _hung(Text.assemble((word, style), " "), Text(sentence))
 
 
 def plan(rows: list[dict[str, Any]]) -> None:
-    """A plan's stages."""
+    """A plan's stages, and why they are in their state."""
+    beside = console.width >= NARROW
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("stage", no_wrap=True)
     table.add_column("state")
     for name in ("last time", "memory", "disk"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
+    if beside:
+        table.add_column("why", overflow="fold")
     for row in rows:
         table.add_row(
             MARKS[row["state"]], row["stage"], {"run": "will run"}.get(row["state"], row["state"]),
             "" if row["last_seconds"] is None else f"{row['last_seconds']:.0f} s",
             "" if row["memory"] is None else size(row["memory"]),
             "" if row["disk"] is None else size(row["disk"]),
-            row["reason"],
+            *([row["reason"]] if beside else []),
         )  # fmt: skip
     console.print(table)
+    if not beside:
+        console.print("\nwhy")
+        for row in rows:
+            if row["state"] != "cached":  # which all have the same reason
+                _hung(Text(f"{row['stage']:<18} "), Text(row["reason"]))
 
 
 def draws(shares: list[dict[str, Any]]) -> None:
@@ -116,7 +136,7 @@ def draws(shares: list[dict[str, Any]]) -> None:
     if not shares:
         console.print("\nwhat each training draws is known once the data are split: slmforge check NAME")
         return
-    table = Table(box=None, pad_edge=False, title="what each training draws (tokens estimated; of align: pairs)", title_justify="left")
+    table = Table(box=None, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("dataset", overflow="fold")
     for name in ("weight", "rows", "a pass", "passes", "trained"):
@@ -130,8 +150,12 @@ def draws(shares: list[dict[str, Any]]) -> None:
             f"{share['rows']:,}", numbers[0], passes, numbers[1],
         )  # fmt: skip
         stage = share["stage"]
-    console.print()
+    console.print("\nwhat each training draws (tokens estimated; of align: pairs)", style="italic")
     console.print(table)
+    if any(share["size"] is None for share in shares):
+        console.print(
+            "? = not known yet: the base model, whose tokenizer counts the tokens, is not made yet (stage base of `slmforge adapt`)"
+        )
 
 
 def size(number: float) -> str:

@@ -36,7 +36,7 @@ class Checked(Artifact):
         return f"{len(failed)} expectation(s) failed: " + "; ".join(lines) + f". Data Docs: {self.path / VIEW}/index.html"
 
 
-@stage(version="2", needs=("expectations",))
+@stage(version="3", needs=("expectations",))
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:
     """Judge the records by the domain's expectations, with Great Expectations, and by what was accepted before."""
     from tasks.lib.expectations import judge
@@ -48,4 +48,4 @@ def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Reco
         verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
     found = profiles(records.path, records.ledger, expectations.sensitive)
     verdicts += drift.judge(found, expectations.accepted, expectations.drift)
-    return Checked(verdicts=waivers.apply(expectations.waivers, verdicts), profiles=found)
+    return Checked(verdicts=waivers.apply(expectations.waivers, expectations.lapsed, verdicts), profiles=found)

@@ -16,7 +16,7 @@ from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
-from tasks.lib.waivers import Waiver, in_force
+from tasks.lib.waivers import Waiver, parted
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
 Edition = Literal["starter", "full"]
@@ -183,10 +183,11 @@ class Expected(Declared):
 
 
 class Expectations(Expected):
-    """What is expected of a domain's data, with what the card calls sensitive and the snapshots that were accepted."""
+    """What is expected of a domain's data, with what the card calls sensitive, accepted snapshots, and waivers that ran out."""
 
     sensitive: list[str] = []
     accepted: dict[str, Accepted] = {}
+    lapsed: list[Waiver] = []
 
 
 class Suite(Declared):
@@ -252,16 +253,16 @@ def load(name: str) -> Domain:
     folder = places.domain_folder(name)
     file = folder / "domain.yaml"
     card = build(DomainCard, read_yaml(file) or {}, f"the domain card {file}")
-    beside = {"sensitive": card.sensitive, "accepted": drift.accepted(folder, card.sensitive)}
+    beside = {"sensitive": card.sensitive, "accepted": drift.accepted(folder, card.sensitive), "lapsed": []}
     expectations = build(Expectations, beside, f"the domain folder {folder}")
     if (file := folder / "expectations.yaml").is_file():
         written = read_yaml(file) or {}
         if not isinstance(written, dict) or set(beside) & set(written):
-            found = "`sensitive:` or `accepted:`" if isinstance(written, dict) else "no mapping at the top"
+            found = "`sensitive:`, `accepted:` or `lapsed:`" if isinstance(written, dict) else "no mapping at the top"
             remedy = "write `corpus:`, `tune:` …; `sensitive:` belongs to domain.yaml, and `slmforge accept` writes what is accepted"
             raise ConfigError(f"expectations {file} by role", found, remedy)
         expectations = build(Expectations, {**packs.expand(written, file), **beside}, f"expectations {file}")
-        held = in_force(expectations.waivers, datetime.now(UTC).date())
-        expectations = expectations.model_copy(update={"waivers": held})
+        held, lapsed = parted(expectations.waivers, datetime.now(UTC).date())
+        expectations = expectations.model_copy(update={"waivers": held, "lapsed": lapsed})
     tasks = suite.read(folder, card.datasets)
     return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -95,8 +96,9 @@ def judge(profiles: Mapping[str, Profile], known: Mapping[str, Accepted], limits
         change = abs(profile.rows - old.rows) / max(1, old.rows)
         verdicts.append(_verdict(name, profile.role, "rows", change, limits, f"{old.rows:,} rows accepted, {profile.rows:,} now"))
         for field in sorted({*old.lengths, *profile.lengths}):
-            distance = _distance(_numbered(old.lengths.get(field, [])), _numbered(profile.lengths.get(field, [])))
-            verdicts.append(_verdict(name, profile.role, "lengths", distance, limits, f"lengths of {field}"))
+            before, now = old.lengths.get(field, []), profile.lengths.get(field, [])
+            distance = _distance(_numbered(before), _numbered(now))
+            verdicts.append(_verdict(name, profile.role, "lengths", distance, limits, _lengths(field, before, now)))
         if old.hidden != profile.hidden:
             continue  # labels and words of other columns: nothing that could be compared
         if old.labels or profile.labels:
@@ -123,13 +125,28 @@ def _verdict(dataset: str, role: str, measure: str, value: float | None, limits:
             "kwargs": {"dataset": dataset, "at_most": limit},
             "severity": limits.severity,
             "passed": value <= limit,
-            "observed": f"{value:.3f}; {told}",
+            "observed": f"{told} ({f'a change of {value:.0%}' if measure == 'rows' else f'distance {value:.3f}'})",
         }
     )
 
 
 def _numbered(counts: list[int]) -> dict[str, int]:
     return {str(place): count for place, count in enumerate(counts)}
+
+
+def _lengths(field: str, before: list[int], now: list[int]) -> str:
+    """How long the values were and are, as exactly as histograms know it, in characters."""
+    if not any(before) or not any(now):
+        return f"{field} has no values any more" if any(before) else f"{field} had no values when it was accepted"
+    (low, high), (new_low, new_high) = _quantile(before, 0.5), _quantile(now, 0.5)
+    median = f"the median length of {field} was {low:,} to {high:,} characters when accepted, and is {new_low:,} to {new_high:,} now"
+    return f"{median}; nine in ten had at most {_quantile(before, 0.9)[1]:,}, and have at most {_quantile(now, 0.9)[1]:,} now"
+
+
+def _quantile(bins: list[int], share: float) -> tuple[int, int]:
+    """The least and the greatest length of the bin up to which so large a share of the values lies."""
+    place = next(place for place, below in enumerate(accumulate(bins)) if below >= share * sum(bins))
+    return (2 ** (place - 1), 2**place - 1) if place else (0, 0)
 
 
 def _distance(old: Mapping[str, int], new: Mapping[str, int]) -> float:

@@ -1,10 +1,12 @@
 """Expectations on records, judged by Great Expectations in batches (imported here, in its pages and in pack_expectations)."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
+from great_expectations.compatibility import pydantic
 from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.exceptions import ExpectationNotFoundError
 from great_expectations.execution_engine import pandas_execution_engine
@@ -38,6 +40,10 @@ NOT_BY_ROW = (
 )  # fmt: skip
 SUMS = ("element_count", "unexpected_count", "missing_count")
 LISTS = ("partial_unexpected_list", "unexpected_index_list", "partial_unexpected_index_list")
+SEVERITIES = ("critical", "warning", "info")
+NEAR = 3  # names that are proposed for one that is none
+# arguments that GX gives every expectation, and that are not for a domain
+OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
 Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 
@@ -208,6 +214,9 @@ def _nothing_to_judge(role: str) -> Verdict:
 
 def _expectation(role: str, name: str, arguments: dict[str, Any], sensitive: list[str]) -> Any:
     asked = f"expectation {name} for role {role}"
+    severity = arguments.get("severity", SEVERITIES[0])
+    if severity not in SEVERITIES:
+        raise ConfigError(asked, f"severity {severity!r}", f"write {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}")
     try:
         kind = get_expectation_impl(name)
         if arguments.get("column") in sensitive and not issubclass(kind, ColumnMapExpectation):
@@ -218,10 +227,19 @@ def _expectation(role: str, name: str, arguments: dict[str, Any], sensitive: lis
             )
         return kind(**arguments)
     except ExpectationNotFoundError as error:
-        known = [n for n in list_registered_expectation_implementations() if n.split("_")[-1] == name.rsplit("_", maxsplit=1)[-1]]
-        raise ConfigError(asked, "Great Expectations has no such expectation", f"for instance: {', '.join(known[:5])}") from error
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise ConfigError(asked, "; ".join(str(error).split("\n")[1:]), "see the arguments in GX's gallery") from error
+        found = "neither Great Expectations nor a pack has an expectation of this name"
+        raise ConfigError(asked, found, _near(name)) from error
+    except pydantic.ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        taken = [field for field in kind.__fields__ if field not in OF_GX]
+        raise ConfigError(asked, found, f"its arguments are {', '.join(taken)}") from error
+
+
+def _near(name: str) -> str:
+    """The nearest names, of Great Expectations and of the packs; a pack's table gives only how they end."""
+    known = sorted(list_registered_expectation_implementations())
+    near = [one for one in known if name in one] or difflib.get_close_matches(name, known, NEAR)
+    return f"did you mean {' or '.join(near[:NEAR])}?" if near else "take a name of Great Expectations, or of a pack (domains/README.md)"
 
 
 def _raise_what_it_raised(role: str, found: Any) -> None:

@@ -13,7 +13,9 @@ from tasks.lib import places, store
 from tasks.lib.stage import Call
 from tasks.lib.store import Record
 
-MAX_CHANGES = 6
+MAX_CHANGES, MAX_CHARS = 3, 100  # fields that a cause names, and characters of each
+
+CHANGED = "content changed"
 
 
 def _place(domain: str) -> Path:
@@ -64,7 +66,8 @@ def cause(domain: str, call: Call) -> str:
     old = read(domain).get(call.name)
     if old is None:
         return "it has not run before in this domain"
-    changes = list(differences(old["identity"], call.identity()))
+    # changed contents first: where a file is another one, its size and its rows say little more
+    changes = sorted(differences(old["identity"], call.identity()), key=lambda change: not change.endswith(CHANGED))
     if not changes:
         gone = old["id"] == call.identifier() and store.find(old["id"]) is None
         return "its artifact is gone from the store" if gone else "an earlier result of the same identity was replaced"
@@ -78,9 +81,9 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
         for key in sorted(old.keys() | new.keys()):
             inner = f"{where}.{key}" if where else str(key)
             if key not in old:
-                yield f"{inner} is new ({_short(new[key])})"
+                yield f"{inner} is new ({_short(new[key], MAX_CHARS - len(inner) - 10)})"
             elif key not in new:
-                yield f"{inner} is gone (was {_short(old[key])})"
+                yield f"{inner} is gone (was {_short(old[key], MAX_CHARS - len(inner) - 15)})"
             else:
                 yield from differences(old[key], new[key], inner)
     elif isinstance(old, list) and isinstance(new, list) and (named := _by_name(old, new)):
@@ -89,8 +92,9 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
         for position, pair in enumerate(zip(old, new, strict=True)):
             yield from differences(*pair, f"{where}[{position}]")
     elif old != new:
-        kind = "content changed" if where.startswith("inputs.") and _is_digest(new) else None
-        yield f"{where}: {kind}" if kind else f"{where}: {_short(old)} -> {_short(new)}"
+        kind = CHANGED if where.startswith("inputs.") and _is_digest(new) else None
+        room = (MAX_CHARS - len(where) - 6) // 2
+        yield f"{where}: {kind}" if kind else f"{where}: {_short(old, room)} -> {_short(new, room)}"
 
 
 def _by_name(old: list[Any], new: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -105,6 +109,11 @@ def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _short(value: Any, room: int) -> str:
+    """A value in so many characters: in full, or how many entries it has, or its beginning."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= max(room, 12):
+        return text
+    if isinstance(value, (list, dict)):
+        return "1 entry" if len(value) == 1 else f"{len(value):,} entries"
+    return text[: max(room, 12) - 3] + "..."

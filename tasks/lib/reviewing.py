@@ -19,7 +19,8 @@ from tasks.lib.sources import matched
 from tasks.lib.support import located
 
 KEPT = ("passage", "question", "answer")  # must come back as they were sent
-NEEDED = ("id", *KEPT, *FOR_THE_REVIEWER)
+READ = ("id", *KEPT, *FOR_THE_REVIEWER)
+NEEDED = tuple(name for name in READ if name != "comment")  # who says nothing more may take its column out
 DECISIONS, PREFERENCE = "-decisions", "-preference"  # endings of the names of what a sheet becomes, beside its rows to tune on
 Line = dict[str, Any]
 
@@ -112,7 +113,7 @@ def judge(rows: list[SheetRow], columns: list[str], batch: Batch | None) -> Outc
     seen: dict[str, int] = {}
     faults, judged, unjudged = list[str](), list[Judged](), 0
     for row in rows:
-        cells = {name: clean(row.cells[name]) for name in NEEDED}
+        cells = {name: clean(row.cells.get(name, "")) for name in READ}
         draft = drafts.get(cells["id"])
         said = list(_faults(row, cells, draft, seen))
         seen.setdefault(cells["id"], row.number)
@@ -130,7 +131,7 @@ def judge(rows: list[SheetRow], columns: list[str], batch: Batch | None) -> Outc
 
 
 def _faults(row: SheetRow, cells: dict[str, str], draft: Draft | None, seen: dict[str, int]) -> Iterator[str]:
-    for name in (name for name in row.errors if name in NEEDED):
+    for name in (name for name in row.errors if name in READ):
         yield f"{name} shows {row.cells[name]}, the error of a formula: write the text itself"
     if cells["id"] in seen:
         yield f"the id stands in row {seen[cells['id']]} already"

@@ -30,6 +30,7 @@ DRAFTS, ABOUT = "drafts", "about"  # the names of the two sheets
 MAX_CELL = 32_767  # characters, the format's own limit
 ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")  # in XLSX, _x0041_ stands for a character: one that is meant is escaped itself
 HOW = "fill in verdict (accept, correct, reject); with correct, write corrected_question, corrected_answer or both; leave the rest as it is"
+AGAIN = "give the file that `slmforge draft` wrote, filled in and saved as XLSX or as CSV in UTF-8"
 Cell = str | int | float | None
 
 
@@ -191,12 +192,16 @@ def read(file: Path) -> tuple[list[SheetRow], list[str]]:
     dataset = Dataset.model_validate({**given, **how})
     source = SourceFile(name=file.name, sha256="0" * 64, bytes=file.stat().st_size, path=file)
     rows, columns = [], list[str]()
-    for row in read_rows(ResolvedDataset.of(dataset, [source])):
-        columns = list(row.columns)
-        # a spreadsheet shows a CSV file's header as row 1; XLSX rows are numbered so already
-        made = _row(row.number + (form == "csv"), row.columns, csv_file=form == "csv")
-        if made.errors or any(text.strip() for text in made.cells.values()):
-            rows.append(made)
+    try:
+        for row in read_rows(ResolvedDataset.of(dataset, [source])):
+            columns = list(row.columns)
+            # a spreadsheet shows a CSV file's header as row 1; XLSX rows are numbered so already
+            made = _row(row.number + (form == "csv"), row.columns, csv_file=form == "csv")
+            if made.errors or any(text.strip() for text in made.cells.values()):
+                rows.append(made)
+    except DataError as error:  # its reader speaks of a dataset and its entry in a card, and there is none
+        asked = f"the sheet {DRAFTS!r}" if form == "xlsx" else "a sheet"
+        raise DataError(f"{asked} that `slmforge draft` wrote, filled in", error.found, AGAIN) from error
     return rows, columns
 
 

@@ -161,7 +161,7 @@ def test_it_is_refused_by_name_before_any_training(name: str, toy: Path, cli: Ru
     bad.spoil(toy)
     done = cli("check", "toy")
     assert done.returncode == bad.code, done.stderr
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith("error\n  wanted: ")
     assert "Traceback" not in done.stderr
     assert "\n  found: " in done.stderr
     assert "\n  to do: " in done.stderr

@@ -73,6 +73,14 @@ def test_a_model_without_a_chat_template_goes_on_from_plain_text(place: Path, cl
     assert "model,plain\n" in about.replace("\r\n", "\n")
 
 
+def test_a_model_that_is_not_there_is_asked_for_by_its_option(clinic: Path, cli: Run) -> None:
+    done = cli("draft", "clinic", "handbook", "--model", "nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error\n  wanted: a model nowhere to draft with\n  found: no such folder")
+    assert "--model" in done.stderr.partition("to do: ")[2]
+    assert "base.source" not in done.stderr
+
+
 def test_limit_asks_about_the_first_passages(place: Path, cli: Run) -> None:
     done = cli("draft", "clinic", "handbook", "--model", "chat", "--limit", "1", "--out", "one.csv")
     assert "not asked: 2 beyond --limit 1" in done.stdout

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from tasks.lib import reviewing, sheets
@@ -76,7 +77,7 @@ def test_every_fault_is_named_by_row_and_nothing_is_written(clinic: Path, review
         ({3: {"verdict": "reject", "corrected_answer": "x"}}, "corrected_answer is written, but the verdict is reject"),
         ({3: {"verdict": "correct", "corrected_answer": "Children under twelve"}}, "corrected_answer says what was drafted"),
         ({3: {"question": "Changed?"}}, "question is not what was drafted"),
-        ({1: {"comment": "remark"}}, "row 1: no column 'comment'"),
+        ({1: {"verdict": "judgment"}}, "row 1: no column 'verdict'"),
         ({3: {"id": None, "verdict": "accept"}}, "row 3 (no id): no draft has this id"),
     ],
 )
@@ -87,6 +88,27 @@ def test_one_fault_is_enough(said: dict[int, dict[str, Any]], fault: str, clinic
     assert "1 fault\n" in done.stderr
     assert fault in done.stderr
     assert files(clinic) == before
+
+
+def test_a_workbook_from_elsewhere_is_no_sheet_of_drafts(clinic: Path, review: Review) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["id", "verdict"])
+    book.save("other.xlsx")
+    done = review(Path("other.xlsx"))
+    assert done.returncode == 3
+    assert "wanted: the sheet 'drafts' that `slmforge draft` wrote" in done.stderr
+    assert "other.xlsx: the sheets 'Sheet'" in done.stderr
+    assert "dataset" not in done.stderr
+    assert "domain.yaml" not in done.stderr
+
+
+def test_the_comment_column_may_be_taken_out(clinic: Path, review: Review) -> None:
+    book = openpyxl.load_workbook(fill(Path("drafts.xlsx"), ALL))
+    book["drafts"].delete_cols(list(sheets.COLUMNS).index("comment") + 1)
+    book.save("drafts.xlsx")
+    assert review(Path("drafts.xlsx")).returncode == 0
+    decided = lines(clinic, "review-drafts-decisions")
+    assert [(row["verdict"], row["comment"]) for row in decided] == [("accept", ""), ("correct", ""), ("reject", "")]
 
 
 def test_an_id_stands_once(clinic: Path, review: Review) -> None:

@@ -50,6 +50,23 @@ def test_nothing_differs_from_itself_and_what_is_gone_is_named() -> None:
     assert list(history.differences(OLD, new)) == ["config.gone is gone (was 1)"]
 
 
+LONG = {"tune": [{"expect_column_values_to_not_be_null": {"column": name * 20}} for name in "ab"]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({"a": LONG["tune"]}, {"a": [*LONG["tune"], 1]}, "a: 2 entries -> 3 entries"),
+        ({"a": "x" * 200}, {"a": LONG["tune"]}, 'a: "' + "x" * 42 + "... -> 2 entries"),
+        ({}, {"a": LONG}, "a is new (1 entry)"),
+        ({"a": LONG}, {}, "a is gone (was 1 entry)"),
+    ],
+)
+def test_a_large_change_is_told_in_one_line(old: dict[str, Any], new: dict[str, Any], said: str) -> None:
+    assert list(history.differences(old, new)) == [said]
+    assert len(said) <= history.MAX_CHARS
+
+
 def test_one_dataset_more_does_not_shift_the_others() -> None:
     more = [{"dataset": {"name": "first", "licence": "MIT"}, "sha256": "d" * 64}, *OLD["inputs"]["sources"]["datasets"]]
     (said,) = history.differences(OLD, changed("inputs.sources.datasets", more))
@@ -73,6 +90,19 @@ def test_each_stage_says_why_it_runs_again(toy: Path) -> None:
     causes = {e.name: e.cause for e in prepared("clean.min_chars=21").events if e.state == "made"}
     assert "inputs.sources.datasets.documents.sha256: content changed" in causes["ingest"]
     assert all(part.startswith("inputs.sources.datasets.documents.") for part in causes["ingest"].split("; "))
+
+
+def test_a_cause_is_short_after_data_were_accepted(toy: Path) -> None:
+    from click.testing import CliRunner
+
+    from flows.cli import main
+
+    assert CliRunner().invoke(main, ["accept", "toy", "--by", "A", "--why", "first"]).exit_code == 0
+    causes = {e.name: e.cause for e in prepared().events if e.state == "made"}
+    fields = causes["check"].removesuffix(" and 1 more").split("; ")
+    assert causes["check"].endswith(" and 1 more")
+    assert len(fields) == 3
+    assert all(field.startswith("inputs.expectations.accepted.") and len(field) <= 100 for field in fields)
 
 
 def test_a_plan_names_the_same_cause_without_doing_anything(toy: Path) -> None:

@@ -84,6 +84,39 @@ def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry
     assert not [path for path in (store.root() / "check").iterdir() if path.is_dir()]
 
 
+@pytest.mark.parametrize(
+    ("entry", "found", "remedy"),
+    [
+        ({"expect_column_values_to_not_be_nul": {}}, "neither", "did you mean expect_column_values_to_not_be_null?"),
+        ({"plausible_doses": {}}, "a pack", "did you mean expect_column_values_to_hold_plausible_doses?"),
+        ({"expect_nothing": {}}, "neither", "domains/README.md"),
+        (
+            {"expect_column_values_to_not_be_null": {"column": "prompt", "severity": "warn"}},
+            "severity 'warn'",
+            "write critical, warning or info",
+        ),
+        (
+            {"expect_column_values_to_not_be_null": {"colum": "prompt"}},
+            "colum: extra fields not permitted",
+            "arguments are severity, column",
+        ),
+    ],
+)
+def test_what_is_written_wrong_is_told_with_what_would_be_right(entry: dict[str, Any], found: str, remedy: str, read: Records) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry]}), read)
+    assert found in caught.value.found
+    assert remedy in caught.value.remedy
+    assert caught.value.remedy.count("expect_") <= 3
+
+
+@pytest.mark.parametrize("severity", ["warning", "info"])
+def test_what_is_not_critical_stops_nothing(severity: str, read: Records) -> None:
+    entry = {name: {**arguments, "severity": severity} for name, arguments in ROWS[0].items()}
+    (verdict,) = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry]}), read).verdicts
+    assert (verdict.passed, verdict.severity) == (False, severity)
+
+
 def test_an_expectation_on_a_sensitive_column_as_a_whole_is_refused_because_it_would_show_values(read: Records) -> None:
     entry = warned({"expect_column_most_common_value_to_be_in_set": {"column": "prompt", "value_set": ["x"]}})
     with pytest.raises(ConfigError, match="sensitive column 'prompt'"):

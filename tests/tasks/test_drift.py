@@ -1,7 +1,7 @@
 """Waivers and drift: who lets what fail, and what changed since somebody accepted the data."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from tasks.lib.domain import Expectations
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import Records
+from tasks.lib.waivers import Waiver, parted
 from tests.datasets import ingested, resolved
 
 SHORT = {"expect_column_value_lengths_to_be_between": {"column": "prompt", "max_value": 5}}
+HOLDS = {"expect_column_values_to_not_be_null": {"column": "prompt"}}
 WAIVER = {"role": "tune", "expectation": next(iter(SHORT)), "column": "prompt", "who": "Dr. A. Example", "why": "known, harmless"}
 
 
@@ -62,10 +64,31 @@ def test_a_waiver_runs_out(days: int, toy: Path) -> None:
     expected = domain.load("toy").expectations
     read = ingest(IngestConfig(), sources.resolve(domain.load("toy"), "starter", None))
     if days < 0:
-        with pytest.raises(DataError, match="1 expectation"):
+        with pytest.raises(DataError, match=f"the waiver of Dr. A. Example ran out on {until.isoformat()}"):
             check(CheckConfig(docs=False), expected, read)
     else:
         assert check(CheckConfig(docs=False), expected, read).verdicts[0].waived
+
+
+def test_only_the_day_on_which_a_waiver_runs_out_makes_the_check_anew(toy: Path) -> None:
+    today = date(2026, 2, 1)
+    waivers = [Waiver.model_validate({**WAIVER, "until": until}) for until in (None, date(2026, 1, 31), today)]
+    sides = [parted(waivers, today + timedelta(days=later)) for later in (-2, -1, 0, 1, 2, 300)]
+    assert [(len(held), len(lapsed)) for held, lapsed in sides] == [(3, 0), (3, 0), (2, 1), (1, 2), (1, 2), (1, 2)]
+
+
+def test_a_waiver_that_ran_out_is_told_of_what_fails_again_and_of_nothing_else(toy: Path) -> None:
+    entries = [{name: {**arguments, "severity": "warning"}} for name, arguments in (SHORT | HOLDS).items()]
+    ended = [{**WAIVER, "until": until, "who": who} for until, who in (("2026-01-31", "Dr. A"), ("2025-01-31", "Dr. B"))]
+    other = {**WAIVER, "expectation": next(iter(HOLDS)), "until": "2026-01-31"}
+    written = {"tune": entries, "waivers": [*ended, other]}
+    (toy / "expectations.yaml").write_text(json.dumps(written))
+    done = run("check", "toy")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("ran out") == 1
+    assert "(the waiver of Dr. A ran out on 2026-01-31)" in done.output
+    card = Path("runs/reports/toy-data.html").read_text()
+    assert "the waiver of Dr. A ran out on 2026-01-31" in card
 
 
 def test_the_same_data_have_not_drifted(workplace: Path) -> None:
@@ -74,14 +97,18 @@ def test_the_same_data_have_not_drifted(workplace: Path) -> None:
     assert {verdict.expectation: verdict.passed for verdict in again.verdicts} == {
         "drift of rows": True, "drift of lengths": True, "drift of labels": True, "drift of vocabulary": True,
     }  # fmt: skip
-    assert all(verdict.observed.startswith("0.000") for verdict in again.verdicts)
+    assert all("(distance 0.000)" in verdict.observed or "(a change of 0%)" in verdict.observed for verdict in again.verdicts)
 
 
 @pytest.mark.parametrize(
     ("changed", "measure", "told"),
     [
-        ({"count": 1000}, "rows", "1.500; 400 rows accepted, 1,000 now"),
-        ({"words": "the quick brown fox " * 20}, "lengths", "lengths of prompt"),
+        ({"count": 1000}, "rows", "400 rows accepted, 1,000 now (a change of 150%)"),
+        (
+            {"words": "the quick brown fox " * 20},
+            "lengths",
+            "the median length of prompt was 16 to 31 characters when accepted, and is 256 to 511 now",
+        ),
         ({"answer": "green"}, "labels", "the share of 'green' went from 0% to 50%"),
         ({"words": "ein schneller brauner fuchs"}, "vocabulary", "new among the most frequent words: brauner"),
     ],
@@ -97,6 +124,27 @@ def test_each_kind_of_drift_is_told_and_stops_where_it_is_critical(
         judged(read, accepted=first, drift=DriftLimits(severity="critical"))
     generous = {measure: 1.0 if measure != "rows" else 2.0}
     assert f"drift of {measure}" not in {v.expectation for v in judged(read, accepted=first, drift=generous).verdicts if not v.passed}
+
+
+def test_lengths_are_told_in_a_sentence_that_is_true(workplace: Path) -> None:
+    made = [{"q": "x" * length, "a": str(length)} for length in range(1, 401)]
+    first = accepted(judged(ingested(resolved(workplace, "questions", "tune", made))))
+    longer = [{**row, "q": row["q"] * 3} for row in made]
+    found = judged(ingested(resolved(workplace, "questions", "tune", longer)), accepted=first).verdicts
+    (told,) = (verdict.sentence() for verdict in found if "length of prompt" in verdict.observed)
+    # medians of 200 and 600, and 360 and 1,080 for nine in ten; no word before the sentence
+    assert (
+        "): the median length of prompt was 128 to 255 characters when accepted, and is 512 to 1,023 now; "
+        "nine in ten had at most 511, and have at most 2,047 now (distance " in told
+    )
+
+
+def test_a_field_without_values_is_told(workplace: Path) -> None:
+    first = accepted(judged(rows(workplace, 40)))
+    profile = first["questions"].profile
+    without = {"questions": first["questions"].model_copy(update={"profile": profile.model_copy(update={"lengths": {}})})}
+    told = [verdict.observed for verdict in judged(rows(workplace, 40), accepted=without).verdicts]
+    assert "prompt had no values when it was accepted (distance 1.000)" in told
 
 
 def test_a_new_dataset_is_told(workplace: Path) -> None:
@@ -138,7 +186,7 @@ def test_answers_that_are_no_longer_few_are_told_without_their_shares(workplace:
     many = [{"q": f"the quick brown fox number {i}?", "a": "red" if i % 2 else f"blue {i}"} for i in range(400)]
     found = judged(ingested(resolved(workplace, "questions", "tune", many)), accepted=first).verdicts
     (verdict,) = (verdict for verdict in found if verdict.expectation == "drift of labels")
-    assert verdict.observed == "1.000; the answers are no longer few: they were labels before"
+    assert verdict.observed == "the answers are no longer few: they were labels before (distance 1.000)"
 
 
 def test_what_trains_does_not_depend_on_what_is_expected(toy: Path) -> None:

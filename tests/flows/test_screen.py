@@ -1,0 +1,47 @@
+"""What the terminal shows: in a narrow one no word is broken, and what is not known is explained."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flows import screen
+from tasks.lib.execute import Event
+
+CAUSE = "inputs.expectations.accepted.colours is new (6 entries); inputs.expectations.tune: 2 entries -> 3 entries and 4 more"
+SHARE = {"stage": "tune", "dataset": "colours", "weight": 1.0, "rows": 10, "drawn": 10, "passes": 1.0}
+
+
+@pytest.fixture
+def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of so many columns shows."""
+    shown = io.StringIO()
+    made = Console(file=shown, force_terminal=True, width=request.param, no_color=True, highlight=False, markup=False, emoji=False)
+    monkeypatch.setattr(screen, "console", made)
+    return shown
+
+
+def plain(shown: io.StringIO, width: int) -> str:
+    from rich.text import Text
+
+    text = Text.from_ansi(shown.getvalue()).plain
+    assert all(len(line) <= width for line in text.splitlines())
+    return text
+
+
+@pytest.mark.parametrize(("narrow", "width"), [(80, 80), (100, 100), (160, 160)], indirect=["narrow"])
+def test_no_word_is_broken(narrow: io.StringIO, width: int) -> None:
+    row = {"stage": "evaluate:pretrain", "state": "run", "reason": CAUSE, "last_seconds": 1.0, "memory": 2e8, "disk": 5e5}
+    screen.story(Event("evaluate:pretrain", "started", cause=CAUSE))
+    screen.plan([row])
+    screen.say("warning", "yellow", CAUSE)
+    words = plain(narrow, width).split()
+    assert all(words.count(word) >= 3 for word in CAUSE.split())
+
+
+@pytest.mark.parametrize("narrow", [80], indirect=True)
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_not_known_is_explained_once(known: bool, narrow: io.StringIO) -> None:
+    numbers = {"size": 5, "trained": 5} if known else {"size": None, "trained": None}
+    screen.draws([{**SHARE, **numbers}, {**SHARE, **numbers, "dataset": "others"}])
+    assert plain(narrow, 80).count("base model") == (not known)
