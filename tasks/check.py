@@ -19,6 +19,7 @@ class CheckConfig(StageConfig):
     """How the check reports."""
 
     docs: bool = Field(default=True, json_schema_extra=RUNTIME, description="write GX Data Docs")
+    workers: int | None = Field(default=None, ge=1, json_schema_extra=RUNTIME, description="processes that judge large data [one per core]")
 
 
 class Checked(Artifact):
@@ -45,7 +46,7 @@ def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Reco
 
     suites = {role: packs.fitting(getattr(expectations, role), set(Frames(records.path, role).columns)) for role in ROLES}
     with muted():
-        verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None)
+        verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None, cfg.workers)
     found = profiles(records.path, records.ledger, expectations.sensitive)
     verdicts += drift.judge(found, expectations.accepted, expectations.drift)
     return Checked(verdicts=waivers.apply(expectations.waivers, expectations.lapsed, verdicts), profiles=found)

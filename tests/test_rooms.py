@@ -15,7 +15,7 @@ CODE = sorted([*(ROOT / "flows").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
 IMPORTERS = {
     "prefect": {"tasks.lib.orchestrate", "tasks.lib.deployments"},
     "mlflow": {"tasks.lib.delivery", "tasks.lib.registry"},
-    "great_expectations": {"tasks.lib.expectations", "tasks.lib.data_docs", "tasks.lib.pack_expectations"},
+    "great_expectations": {"tasks.lib.expectations", "tasks.lib.batch_results", "tasks.lib.data_docs", "tasks.lib.pack_expectations"},
     "lm_eval": {"tasks.lib.scoring"},
     "rensa": {"tasks.lib.near"},
     "rdkit": {"tasks.lib.chemistry"},

@@ -7,7 +7,6 @@ from typing import Any
 
 import great_expectations as gx
 from great_expectations.compatibility import pydantic
-from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.exceptions import ExpectationNotFoundError
 from great_expectations.execution_engine import pandas_execution_engine
 from great_expectations.expectations.expectation import (
@@ -23,14 +22,16 @@ from tasks.lib import (
     pack_expectations,  # noqa: F401  # registers the packs' expectations
     progress,
 )
+from tasks.lib.batch_results import KEPT, Results, merge, suite_result, trimmed
+from tasks.lib.environment import muted
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.frames import Frames
+from tasks.lib.parts import in_order
 from tasks.lib.records import ROLES
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
 pandas_execution_engine.HASH_THRESHOLD = 0
-KEPT = 20  # failing rows named, and values shown, per expectation
 BY_ROW = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 # judged row by row in GX's words, but a row's verdict depends on the others
 NOT_BY_ROW = (
@@ -38,32 +39,31 @@ NOT_BY_ROW = (
     "expect_column_value_z_scores_to_be_less_than", "expect_column_values_to_not_be_outliers", "expect_compound_columns_to_be_unique",
     "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
 )  # fmt: skip
-SUMS = ("element_count", "unexpected_count", "missing_count")
-LISTS = ("partial_unexpected_list", "unexpected_index_list", "partial_unexpected_index_list")
 SEVERITIES = ("critical", "warning", "info")
 NEAR = 3  # names that are proposed for one that is none
 # arguments that GX gives every expectation, and that are not for a domain
 OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
+MANY = 4  # files of one role that are worth processes of their own, which need seconds to begin
 Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 
-def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None) -> list[Verdict]:
+def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None, workers: int | None = None) -> list[Verdict]:
     """Judge every role's records by its suite, and write Data Docs below `docs`.
 
-    Expectations on single rows are judged in batches, and memory does not grow with the rows; one on a whole column
-    (a mean, values that are unique) holds the columns that it names.
+    Expectations on single rows are judged in batches, those of many files in processes, and memory does not grow with the
+    rows; one on a whole column (a mean, values that are unique) holds the columns that it names.
 
     Args:
         folder: a records artifact's folder.
         suites: per role, expectations as {name: arguments}.
         sensitive: columns whose values must appear in no result and no page.
         docs: where GX's Data Docs go, or None for no pages.
+        workers: processes that judge rows of many files; None for one per core.
 
     Raises:
         ConfigError: for an expectation or an argument that Great Expectations does not know.
     """
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context = _context()
     verdicts: list[Verdict] = []
     kept = False
     for role in ROLES:
@@ -73,11 +73,14 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None)
         if not frames.rows:
             verdicts.append(_nothing_to_judge(role))
             continue
-        suite = context.suites.add(gx.ExpectationSuite(name=role))
-        for entry in suites[role]:
-            for name, arguments in entry.items():
-                suite.add_expectation(_expectation(role, name, arguments, sensitive))
-        result = _Judging(context, role, frames, sensitive).judge(suite)
+        suite = _suite(context, role, suites[role], sensitive)
+        judging = _Judging(context, role, frames, sensitive)
+        if frames.shards < MANY:
+            by_row = iter([judging.by_row(suite)])
+        else:
+            jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
+            by_row = in_order(_judge_shard, jobs, workers, elsewhere=False)
+        result = judging.judge(suite, by_row)
         verdicts += [_verdict(role, found, sensitive) for found in result.results]
         if docs is not None:
             data_docs.keep(context, role, result)
@@ -85,6 +88,28 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None)
     if docs is not None and kept:  # without anything to judge there are no pages
         data_docs.write(context, docs)
     return verdicts
+
+
+def _context() -> Any:
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
+def _suite(context: Any, role: str, entries: Sequence[dict[str, dict[str, Any]]], sensitive: list[str]) -> Any:
+    suite = context.suites.add(gx.ExpectationSuite(name=role))
+    for entry in entries:
+        for name, arguments in entry.items():
+            suite.add_expectation(_expectation(role, name, arguments, sensitive))
+    return suite
+
+
+def _judge_shard(folder: Path, role: str, entries: list[dict[str, dict[str, Any]]], sensitive: list[str], shard: int) -> Results:
+    """What expectations on single rows say of one file; in a process of its own."""
+    with muted():
+        context = _context()
+        suite = _suite(context, role, entries, sensitive)
+        return _Judging(context, role, Frames(folder, role), sensitive).by_row(suite, shard)
 
 
 class _Judging:
@@ -96,25 +121,29 @@ class _Judging:
         asset = context.data_sources.add_pandas(role).add_dataframe_asset(role)
         self._definition = asset.add_batch_definition_whole_dataframe("all")
 
-    def judge(self, suite: Any) -> Any:
-        """The suite's result over all rows, as GX gives it for a single batch."""
-        each = {_key(expectation.configuration): expectation for expectation in suite.expectations}.values()
-        by_row = [expectation for expectation in each if _is_by_row(expectation)]
-        others = [expectation for expectation in each if not _is_by_row(expectation)]
-        merged: dict[str, Any] = {}
-        batches = self._frames.batches(self._columns(by_row)) if by_row else []
+    def by_row(self, suite: Any, shard: int | None = None) -> Results:
+        """What expectations on single rows say of all rows, or of those in one file."""
+        expectations = [expectation for expectation in _each(suite) if _is_by_row(expectation)]
+        batches = self._frames.batches(self._columns(expectations), shard) if expectations else []
+        merged: Results = {}
         for table in progress.rows(batches, f"check {self._role}"):
-            for found in self._validate(table, by_row).results:
+            for found in self._validate(table, expectations).results:
                 _raise_what_it_raised(self._role, found)
-                key = _key(found.expectation_config)
-                merged[key] = _added(merged[key], found) if key in merged else _trimmed(found)
-        for expectation in others:
+                merge(merged, {_key(found.expectation_config): trimmed(found)})
+        return merged
+
+    def judge(self, suite: Any, by_row: Iterable[Results]) -> Any:
+        """The suite's result over all rows, as GX gives it for a single batch."""
+        merged: Results = {}
+        for found in by_row:
+            merge(merged, found)
+        for expectation in (expectation for expectation in _each(suite) if not _is_by_row(expectation)):
             map_like = isinstance(expectation, BY_ROW)
             table = self._frames.whole([*self._columns([expectation]), *(["id"] if map_like else [])])
             (found,) = self._validate(table, [expectation]).results
             _raise_what_it_raised(self._role, found)
-            merged[_key(found.expectation_config)] = _trimmed(found)
-        return _suite_result(suite.name, [merged[_key(expectation.configuration)] for expectation in suite.expectations])
+            merged[_key(found.expectation_config)] = trimmed(found)
+        return suite_result(suite.name, [merged[_key(expectation.configuration)] for expectation in suite.expectations])
 
     def _validate(self, table: Any, expectations: Iterable[Any]) -> Any:
         """One table's result; failing rows by id, values only where no column of the role is sensitive."""
@@ -137,6 +166,10 @@ class _Judging:
         return [*named, *(["id"] if all(map(_is_by_row, expectations)) else [])]
 
 
+def _each(suite: Any) -> list[Any]:
+    return list({_key(expectation.configuration): expectation for expectation in suite.expectations}.values())
+
+
 def _key(configuration: Any) -> str:
     """What tells expectations of one suite apart; those that are the same have the same result."""
     kwargs = {key: value for key, value in configuration.kwargs.items() if key != "batch_id"}
@@ -145,63 +178,6 @@ def _key(configuration: Any) -> str:
 
 def _is_by_row(expectation: Any) -> bool:
     return isinstance(expectation, BY_ROW) and expectation.expectation_type not in NOT_BY_ROW
-
-
-def _trimmed(found: Any) -> Any:
-    """A result that keeps the first failing rows, of however many."""
-    listed = found.result.get("unexpected_index_list") or []
-    if listed and isinstance(listed[0]["id"], list):  # without values, one entry lists all the ids
-        found.result["unexpected_index_list"] = [{"id": one} for one in listed[0]["id"][:KEPT]]
-    for key in LISTS:
-        if found.result.get(key):
-            found.result[key] = found.result[key][:KEPT]
-    found.result.pop("unexpected_list", None)
-    return found
-
-
-def _added(first: Any, found: Any) -> Any:
-    """Two batches' results of one expectation as one: counts added up, shares and the verdict by them."""
-    result, more = first.result, _trimmed(found).result
-    for key in (key for key in SUMS if key in result):
-        result[key] += more.get(key) or 0
-    for key in (key for key in LISTS if key in result or key in more):
-        result[key] = [*(result.get(key) or []), *(more.get(key) or [])][:KEPT]
-    rows, failing = result["element_count"], result["unexpected_count"]
-    judged = rows - result.get("missing_count", 0)
-    result["unexpected_percent"] = 100 * failing / judged if judged else None
-    if "missing_count" in result:
-        result |= {
-            "missing_percent": 100 * result["missing_count"] / rows,
-            "unexpected_percent_total": 100 * failing / rows,
-            "unexpected_percent_nonmissing": result["unexpected_percent"],
-        }
-    values: dict[str, Any] = {}
-    for entry in (*result.get("partial_unexpected_counts", []), *more.get("partial_unexpected_counts", [])):
-        if "value" in entry:
-            seen = values.setdefault(repr(entry["value"]), {**entry, "count": 0})
-            seen["count"] += entry["count"]
-    if values:
-        result["partial_unexpected_counts"] = sorted(values.values(), key=lambda entry: -entry["count"])[:KEPT]
-    mostly = first.expectation_config.kwargs.get("mostly", 1.0)
-    first.success = not judged or (judged - failing) / judged >= mostly  # as GX has it
-    return first
-
-
-def _suite_result(name: str, results: list[Any]) -> ExpectationSuiteValidationResult:
-    passed = sum(bool(found.success) for found in results)
-    share = 100 * passed / len(results)
-    return ExpectationSuiteValidationResult(
-        results=results,
-        success=passed == len(results),
-        suite_name=name,
-        statistics={
-            "evaluated_expectations": len(results),
-            "successful_expectations": passed,
-            "unsuccessful_expectations": len(results) - passed,
-            "success_percent": share,
-        },
-        meta={"great_expectations_version": gx.__version__},
-    )
 
 
 def _nothing_to_judge(role: str) -> Verdict:

@@ -37,11 +37,16 @@ class Frames:
             if name in filled:
                 self.columns += [name, f"{name}_chars"] if name in CONTENT else [name]
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Tables of bounded size, of all columns or of those named."""
+    @property
+    def shards(self) -> int:
+        """How many files hold the rows."""
+        return len(self._files)
+
+    def batches(self, columns: Sequence[str] | None = None, shard: int | None = None) -> Iterator[pd.DataFrame]:
+        """Tables of bounded size, of all columns or of those named, of all files or of one."""
         wanted = self.columns if columns is None else [name for name in self.columns if name in columns]
         stored = list(dict.fromkeys(name.removesuffix("_chars") for name in wanted)) or ["row"]
-        for file in self._files:
+        for file in self._files if shard is None else self._files[shard : shard + 1]:
             with pq.ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches(self._batch, columns=stored):
                     yield pa.table({name: _column(batch, name) for name in wanted or stored}).to_pandas()

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import ingest as module
+from tasks.check import CheckConfig, check
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, store
-from tasks.lib.domain import Dataset
+from tasks.lib.domain import Dataset, Expectations
 from tasks.lib.errors import DataError
 from tasks.lib.parts import apart, parts
 from tasks.lib.records import Records, iterate
@@ -114,6 +115,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from tasks import ingest as module
+from tasks.check import CheckConfig, check
 from tasks.lib.parts import apart, parts
 from tests.tasks.test_parts import given
 
@@ -210,3 +212,30 @@ def test_a_reader_that_crashes_is_told_with_its_file(workplace: Path, monkeypatc
     assert "asked.parquet" in said
     assert "the process that read it crashed" in said
     assert not list((workplace / "runs/artifacts/ingest").glob("*.parts"))
+
+
+EXPECTED = {
+    "tune": [
+        {"expect_column_values_to_not_match_regex": {"column": "prompt", "regex": "Question 1[0-9]7,", "mostly": 0.99}},
+        {"expect_column_values_to_be_between": {"column": "prompt_chars", "max_value": 50, "severity": "warning"}},
+        {"expect_column_values_to_be_unique": {"column": "id"}},
+        {"expect_table_row_count_to_be_between": {"min_value": 1960, "max_value": 1960}},
+    ]
+}
+
+
+@pytest.mark.parametrize("sensitive", [[], ["prompt"]])
+def test_the_verdicts_are_the_same_whatever_the_number_of_workers(
+    sensitive: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_ = given(written(workplace, "jsonl"))
+    expected = Expectations.model_validate({**EXPECTED, "sensitive": sensitive})
+    whole = check(CheckConfig(docs=False), expected, ingest(IngestConfig(), given_)).verdicts
+    assert whole[0].failing == 10
+    assert whole[1].failing > 20
+    cut(monkeypatch, 20_000)
+    for workers in (1, 2):
+        monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / f"runs-{workers}"))
+        read = ingest(IngestConfig(), given_)
+        assert len(list(read.path.glob("tune-*.parquet"))) > 4
+        assert check(CheckConfig(docs=False, workers=workers), expected, read).verdicts == whole
