@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from flows import entries
-from tasks.lib import digests, domain, propose
-from tasks.lib.errors import ConfigError
+from tasks.clean import CleanConfig
+from tasks.lib import digests, domain, files, parts, places, propose
+from tasks.lib.config import build
+from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import CONTENT
 from tasks.lib.rows import SourceRow
 
@@ -23,7 +25,7 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     Args:
         name: the domain.
         file: the file; one that lies elsewhere is copied into the domain's data/.
-        given: what the user has said: `name`, `role`, `licence`, `kind`; None where nothing.
+        given: what the user has said: `name`, `role`, `licence`, `kind`, `encoding`; None where nothing.
         maps: FIELD=TEMPLATE words, which replace the proposed map.
         agreed: write without asking.
 
@@ -31,18 +33,22 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
         ConfigError: if something that only the user can know is missing, or the entry is refused; the card is as before.
         DataError: if the file cannot be read.
     """
-    folder = domain.load(name).folder
-    relative = _place(folder, file)
-    entry: dict[str, Any] = {"name": given["name"] or _name(file), "source": {"path": relative}}
-    how, rows = propose.look(file, entry["name"], relative)
-    form = Path(rows[0].file).suffix.lstrip(".").lower()
-    made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else propose.role_and_map(rows, form, given["role"])
-    if made["role"] is None:
-        raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")
-    entry = {"name": entry["name"], "role": made.pop("role"), "source": entry["source"], **how, **made}
-    records, aside = propose.sample(entry, rows)
-    _show(file, entry, rows, records, aside)
-    entry |= {"licence": _asked(given["licence"], "licence", agreed), "kind": _asked(given["kind"], "kind", agreed)}
+    loaded = domain.load(name)
+    folder, card = loaded.folder, loaded.card
+    relative = _place(loaded, file, given["name"])
+    _require_new(loaded, given["name"] or _name(file))
+    for what in ("licence", "kind"):
+        if agreed and given[what] is None:
+            raise ConfigError(f"--{what}, with --yes", "none", f"add --{what}: nobody but you can know it")
+    if given["licence"] is not None:
+        entries.require_licence(given["licence"], card.licences, folder / "domain.yaml")
+    entry, rows = _apart(file, relative, given, maps)
+    records, aside = propose.sample(entry, rows, build(CleanConfig, card.config.get("clean", {}), "`clean` under `config:`").min_chars)
+    _show(file, entry, rows, given["encoding"])
+    _show_records(rows, records, aside)
+    if agreed and not records:
+        raise ConfigError("a row that can be used, with --yes", f"none of the first {len(rows)}", "correct --map and --role, or the file")
+    entry |= {"licence": given["licence"] or _licence(name), "kind": given["kind"] or _kind()}
     if not agreed and not click.confirm(f"Write this entry into {folder / 'domain.yaml'}?"):
         print("nothing was written")
         return
@@ -50,16 +56,65 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     print(f"added {entry['name']} to {folder / 'domain.yaml'}; now: slmforge check {name}")
 
 
-def _place(folder: Path, file: Path) -> str:
+def _apart(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
+    """What is proposed; of formats that C code reads, in a process of its own, which a broken file may kill."""
+    elsewhere = not any(suffix.lstrip(".").lower() in parts.PLAIN for suffix in file.suffixes)
+    try:
+        (found,) = parts.in_order(_proposed, [(file, relative, given, maps)], None, elsewhere=elsewhere)
+    except parts.WorkerDiedError as error:
+        raise DataError(
+            f"a file that can be read in {parts.MEMORY / 1e9:.0f} GB of memory",
+            "the process that read it crashed, was killed, or found no more memory",
+            "look at the file with another program and write it anew",
+            file=file,
+        ) from error
+    return found
+
+
+def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
+    """The entry, as far as the file tells it, and the file's first rows."""
+    name, source = given["name"] or _name(file), {"path": relative}
+    how, rows = propose.look(file, name, relative, given["encoding"])
+    form = Path(rows[0].file).suffix.lstrip(".").lower()
+    made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else propose.role_and_map(rows, form, given["role"])
+    if made["role"] is None:
+        raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")
+    entry = {"name": name, "role": made.pop("role"), "source": source, **how, **made}
+    propose.require_mapped(entry, rows)
+    if found := propose.choices(file, entry, rows):
+        entry["choices"] = [value for value, _ in found.most_common()]
+    return entry, rows
+
+
+def _place(loaded: domain.Domain, file: Path, called: str | None) -> str:
     """Where the file lies, or will lie, in the domain's folder."""
+    folder = loaded.folder
     if not file.is_file():
         raise ConfigError(f"a file {file}", "no such file", "give the path of a file")
     if file.resolve().is_relative_to(folder.resolve()):
         return file.resolve().relative_to(folder.resolve()).as_posix()
     target = folder / "data" / file.name
+    if target.exists() and called is not None and places.NAME.fullmatch(called) and digests.of_file(target) != digests.of_file(file):
+        packed = file.suffix.lower().lstrip(".") in files.PACKED_SUFFIXES
+        target = target.with_name(called + "".join(file.suffixes[-2 if packed else -1 :]))  # the name tells the two apart
     if target.exists() and digests.of_file(target) != digests.of_file(file):
-        raise ConfigError(f"a place for {file.name} in {folder / 'data'}", "another file of that name", "rename one of the two")
-    return f"data/{file.name}"
+        raise ConfigError(
+            f"a place for {file.name} in {folder / 'data'}",
+            f"{target.name} is there already, with other content",
+            f"if yours is its new version, replace {target} by it, then: slmforge check {loaded.name}; "
+            "if it is a second dataset, add --name ANOTHER-NAME, or rename the file",
+        )
+    return f"data/{target.name}"
+
+
+def _require_new(loaded: domain.Domain, name: str) -> None:
+    if name in [known.name for known in loaded.card.datasets]:
+        raise ConfigError(
+            f"a new name for the dataset {name!r}",
+            f"given twice: {name} is in {loaded.folder / 'domain.yaml'} already",
+            f"if its file has changed in place, there is nothing to add: slmforge check {loaded.name}; "
+            "for a second dataset, add --name ANOTHER-NAME",
+        )
 
 
 def _name(file: Path) -> str:
@@ -74,10 +129,21 @@ def _pair(word: str) -> tuple[str, str]:
     return field, template
 
 
-def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], records: list[dict[str, Any]], aside: Counter[str]) -> None:
+def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], said: str | None) -> None:
     print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}\n")
     print(entries.text([entry]))
-    print(f"Of the first {len(rows)} rows, {len(records)} can be used" + "".join(f", {n} set aside: {why}" for why, n in aside.items()))
+    if "encoding" in entry:
+        print(f"{'You say that' if said else 'Its bytes look as if'} the text is written in {entry['encoding']}; then a line reads:")
+        print(f"  {propose.unusual(file, entry) or '(no letter beyond ASCII)'}")
+        print("If that is wrong, say --encoding NAME, or save the file as UTF-8.\n")
+    if "choices" in entry:
+        print(f"The answers are {len(entry['choices'])} values, which come again and again. With `choices:`, any other one is set aside,")
+        print("and equal questions with different answers are found. Take them away if answers are free text.\n")
+
+
+def _show_records(rows: list[SourceRow], records: list[dict[str, Any]], aside: Counter[str]) -> None:
+    reasons = "".join(f", {n} set aside: {why}" for why, n in aside.items())
+    print(f"Of the first {len(rows)} rows, about {len(records)} can be used, as far as a single row tells{reasons}")
     for record in records[:SHOWN]:
         print(f"\nrow {record['row']}, as the model will see it:")
         for field in CONTENT:
@@ -87,15 +153,28 @@ def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], records: lis
     print()
 
 
-def _asked(value: str | None, what: str, agreed: bool) -> str:
-    """What only the user can know: given, asked for, or missing."""
-    if value is not None:
-        return value
-    if agreed:
-        raise ConfigError(f"--{what}, with --yes", "none", f"add --{what}: nobody but you can know it")
-    if what == "kind":
-        return str(click.prompt("Where are the rows from?", type=click.Choice(KINDS)))
-    return str(click.prompt("Under which licence may they be used (SPDX id, for instance CC-BY-4.0)?"))
+def _licence(name: str) -> str:
+    return str(
+        click.prompt(
+            f"Under which licence may the rows be used?\nThis domain allows: {', '.join(domain.load(name).card.licences)}\n"
+            "For your own files a word such as proprietary or LicenseRef-NAME will do, if it stands in `licences:` too.\nLicence",
+            value_proc=lambda answer: _allowed(answer.strip(), name),
+        )
+    )
+
+
+def _allowed(answer: str, name: str) -> str:
+    """An answer that the card allows as it is now; it may have been edited meanwhile."""
+    loaded = domain.load(name)
+    try:
+        entries.require_licence(answer, loaded.card.licences, loaded.folder / "domain.yaml")
+    except ConfigError as error:
+        raise click.BadParameter(f"{error}, then answer again") from error
+    return answer
+
+
+def _kind() -> str:
+    return str(click.prompt("Where are the rows from?", type=click.Choice(KINDS)))
 
 
 def _write(folder: Path, file: Path, relative: str, entry: dict[str, Any]) -> None:

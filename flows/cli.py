@@ -65,6 +65,7 @@ def new(name: str) -> None:
 @click.option("--role", type=click.Choice(["corpus", "tune", "preference", "eval", "general"]), help="What it is for [proposed].")
 @click.option("--licence", help="SPDX id of the licence, one that the domain allows.")
 @click.option("--kind", type=click.Choice(["public", "licensed", "scraped", "user", "synthetic"]), help="Where the rows are from.")
+@click.option("--encoding", metavar="NAME", help="How the text is written, for instance cp1252 [told from the bytes].")
 @click.option("--map", "maps", multiple=True, metavar="FIELD=TEMPLATE", help="A field and its template, in place of the proposed map.")
 @click.option("--yes", "agreed", is_flag=True, help="Write the proposal without asking.")
 def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed: bool, **given: str | None) -> None:

@@ -42,13 +42,22 @@ def with_entries(card: Path, added: list[Entry], changed: list[Entry] | None = N
     names = ", ".join([entry["name"] for entry in [*added, *(changed or [])]] or removed or [])
     allowed = build(DomainCard, YAML(typ="safe", pure=True).load(made), f"the domain card {card} with {names}").licences
     for entry in [*added, *(changed or [])]:
-        if entry["licence"] not in allowed:
-            raise ConfigError(
-                f"a licence that the domain allows ({', '.join(allowed)})",
-                f"licence {entry['licence']!r}",
-                f"have the domain's owner add it to `licences:` in {card}",
-            )
+        require_licence(entry["licence"], allowed, card)
     return Revision(made, added, changed or [], removed or [])
+
+
+def require_licence(licence: str, allowed: list[str], card: Path) -> None:
+    """Refuse a licence that the domain does not allow.
+
+    Raises:
+        ConfigError: saying what to add where.
+    """
+    if licence not in allowed:
+        raise ConfigError(
+            f"a licence that the domain allows ({', '.join(allowed)})",
+            f"licence {licence!r}",
+            f"have the domain's owner add it to `licences:` in {card}: licences: [{', '.join([*allowed, licence])}]",
+        )
 
 
 def replace(card: Path, revision: Revision) -> None:

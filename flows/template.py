@@ -11,7 +11,8 @@ purpose: say in one sentence what the model is for
 excluded_uses: []
 owner: who answers for it
 risk: low                       # low | medium | high
-licences: [CC0-1.0, CC-BY-4.0, MIT, PSF-2.0]   # a dataset under any other licence is refused
+licences: [CC0-1.0, CC-BY-4.0, MIT, PSF-2.0]   # a dataset under any other licence is refused;
+                                # for your own files add a word such as proprietary, or LicenseRef-NAME
 # schedule: "0 3 * * 1"         # retrain Mondays at 03:00, see `slmforge deploy`
 
 datasets:

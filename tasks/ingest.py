@@ -46,7 +46,7 @@ class Counts:
             self.aside.setdefault(place, Counter()).update(reasons)
 
 
-@stage(version="5")
+@stage(version="6")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 

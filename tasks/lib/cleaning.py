@@ -3,6 +3,10 @@
 import re
 import unicodedata
 
+from tasks.lib.records import CONTENT, Row
+
+MIN_CHARS = 20  # a corpus document shorter than this says nothing
+NAMES = {"response": "answer", "text": "text", "prompt": "prompt"}
 BOM = "\ufeff"
 INVISIBLE = re.compile("[\ufeff\u200b\u2060\u00ad]")
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -38,6 +42,18 @@ def folded(text: str) -> str:
 def is_only_marks(text: str) -> bool:
     """Whether a text is nothing but a byte-order mark (and white space)."""
     return BOM in text and not text.replace(BOM, "").strip()
+
+
+def put_right(row: Row, min_chars: int) -> tuple[Row, str | None]:
+    """A row with its texts cleaned, and why it has nothing to say, if so.
+
+    That is: a field is empty or a byte-order mark alone, or a corpus document has fewer than `min_chars` characters.
+    """
+    new = {key: clean(value) if key in CONTENT else value for key, value in row.items()}
+    for key in CONTENT:
+        if key in row and key != "system" and not new[key]:
+            return new, "bom-only" if is_only_marks(row[key]) else f"empty-{NAMES.get(key, key)}"
+    return new, "too-short" if row["role"] == "corpus" and len(new["text"]) < min_chars else None
 
 
 def _windows_1252(match: re.Match[str]) -> str:

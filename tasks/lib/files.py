@@ -163,7 +163,11 @@ def _zip(path: Path, name: str, dataset: str) -> Iterator[Readable]:
     for info in require_safe_zip(path, dataset):
         if info.is_dir() or _is_system(info.filename):
             continue
-        yield _member(path, name, info.filename, info.compress_size, dataset, _zip_opener(path, info))
+        try:
+            member = _member(path, name, info.filename, info.compress_size, dataset, _zip_opener(path, info))
+        except (*BROKEN, OSError, ValueError, NotImplementedError) as error:
+            raise _broken(dataset, path, error) from error
+        yield member
 
 
 def _zip_opener(path: Path, info: zipfile.ZipInfo) -> Opener:

@@ -41,16 +41,21 @@ def columns_used(dataset: Dataset) -> list[str]:
 
 def require_columns(dataset: Dataset, source: SourceRow) -> None:
     """Refuse a map that names a column which the file does not have."""
+    if (fault := missing_column(dataset, source)) is not None:
+        raise DataError(*fault, file=source.file, row=source.number)
+
+
+def missing_column(dataset: Dataset, source: SourceRow) -> tuple[str, str, str] | None:
+    """What was asked, found and is to do where a row lacks a column that the map names; None where it has all."""
     row = source.columns
     for name in (name for name in columns_used(dataset) if name not in row):
         near = difflib.get_close_matches(name, row.keys(), 1)
-        raise DataError(
+        return (
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
             f"the columns {', '.join(map(repr, row.keys())) or 'none'}",
-            f"did you mean {near[0]!r}?" if near else "correct the map in domain.yaml",
-            file=source.file,
-            row=source.number,
+            f"did you mean {near[0]!r}?" if near else "correct the map",
         )
+    return None
 
 
 def place_of(dataset: Dataset, source: SourceRow) -> Row:
@@ -66,6 +71,8 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         SetAside: with the reason, if a cell is missing, unreadable or not among the values listed.
     """
     columns = columns_used(dataset) if columns is None else columns
+    if source.aside is not None:
+        raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
     if missing := [name for name in columns if name not in source.columns]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}")
     cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from charset_normalizer import from_bytes
-
-from tasks.lib import documents, files, reshape, tables
+from tasks.lib import documents, encodings, files, ole, pdf, reshape, tables
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -20,6 +18,7 @@ MAX_LINE = 32_000_000  # bytes of one line or cell
 MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document
 EXACT_DIGITS = 15  # of a whole number that a double holds exactly
 SAMPLE = 200_000  # bytes from which an encoding is told
+TEXTS = ("csv", "tsv", "jsonl", "json", "txt", "md")  # formats whose encoding nothing else says
 
 
 def read(resolved: ResolvedDataset) -> Iterator[SourceRow]:
@@ -39,6 +38,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
             yield SourceRow(source.name, number, {"name": name, "text": text})
         return
     for file in files.members(source.path, source.name, dataset.name):
+        ole.refuse(file, dataset.name)
         for number, columns, *origin in _rows(replace(file, span=span), dataset):
             yield SourceRow(file.name, number, columns, *origin)
 
@@ -134,11 +134,12 @@ def _encoding(file: Readable, dataset: Dataset, row: int, error: UnicodeDecodeEr
 
 
 def encoding_of(file: Readable) -> str | None:
-    """The encoding that the first bytes of a text look like; None where nothing fits."""
+    """The encoding that the first bytes of a text beyond ASCII look like; None where nothing fits."""
     with file.open() as stream:
         head = stream.read(SAMPLE)
-    best = from_bytes(head.rpartition(b"\n")[0] or head).best()
-    return None if best is None else {"utf_8": "utf-8", "ascii": "utf-8"}.get(best.encoding, best.encoding)
+        while head.isascii() and (more := stream.read(SAMPLE)):
+            head = more
+    return encodings.told(head)
 
 
 def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
@@ -184,7 +185,7 @@ def _no_constant(name: str) -> None:
 
 def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """A JSON document: a list of objects, or whatever the jq expression `records` makes of it."""
-    document = _parse(_whole(file, dataset), file, dataset, 1)
+    document = json_document(file, dataset)
     values = document if dataset.records is None else reshape.results(dataset, document, file, None)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(
@@ -194,6 +195,15 @@ def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
             file=file.place,
         )
     yield from enumerate(values, start=1)
+
+
+def json_document(file: Readable, dataset: Dataset) -> Any:
+    """All of a JSON file.
+
+    Raises:
+        DataError: if it is no JSON.
+    """
+    return _parse(_whole(file, dataset), file, dataset, 1)
 
 
 def _whole(file: Readable, dataset: Dataset) -> str:
@@ -277,6 +287,6 @@ READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
     "xml": tables.xml,
     "md": documents.markdown,
     "html": documents.html,
-    "pdf": documents.pdf,
+    "pdf": pdf.pdf,
     "docx": documents.docx,
 }

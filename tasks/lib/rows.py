@@ -3,7 +3,9 @@
 from typing import Any, NamedTuple
 
 Numbered = tuple[int, dict[str, Any]]  # a row's number in its file, from 1, and its columns
-Placed = tuple[int, dict[str, Any], int | None, str | None]  # with the page and the heading under which it stands
+Placed = (  # with the page and the heading under which it stands, and, where it is no text of the document, why not
+    tuple[int, dict[str, Any], int | None, str | None] | tuple[int, dict[str, Any], int | None, str | None, str]
+)
 
 
 class SourceRow(NamedTuple):
@@ -14,6 +16,7 @@ class SourceRow(NamedTuple):
     columns: dict[str, Any]
     page: int | None = None
     heading: str | None = None
+    aside: str | None = None  # why its reader says that it is not to be used
 
 
 class SheetError(str):

@@ -1,6 +1,7 @@
 """Tables in files: Parquet, Arrow, XLSX and XML, read in pieces (importer of openpyxl)."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, time
 from typing import Any
 
@@ -17,6 +18,8 @@ from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
 from tasks.lib.rows import Numbered, SheetError
 
+# what openpyxl lets through where a file is not what it says; a SyntaxError is one of the XML inside
+XLSX_FAULTS = (InvalidFileException, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, *files.BROKEN)
 BATCH_ROWS = 1_000  # rows decoded at once
 
 
@@ -90,12 +93,10 @@ def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         files.require_safe_zip(path, dataset.name)
         try:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        except (InvalidFileException, KeyError, ValueError, OSError, *files.BROKEN) as error:
+            with closing(book):
+                yield from _sheet(_chosen(book, file, dataset), file, dataset)
+        except XLSX_FAULTS as error:
             raise _broken(file, dataset, "xlsx", error, None) from error
-        try:
-            yield from _sheet(_chosen(book, file, dataset), file, dataset)
-        finally:
-            book.close()
 
 
 def _chosen(book: Any, file: Readable, dataset: Dataset) -> Any:

@@ -58,8 +58,7 @@ def test_html_gives_paragraphs_and_no_scripts(tmp_path: Path) -> None:
         ("tail", "One"),
         ("a", "One > Two"),
         ("b", "One > Two"),
-        ("x | y", "One > Two"),
-        ("1 | 2", "One > Two"),
+        ("x | y\n1 | 2", "One > Two"),
         ("Bare", "Bare"),
     ]
 
@@ -83,8 +82,7 @@ def test_a_word_document_gives_paragraphs_tables_and_headings(tmp_path: Path) ->
     made.save(str(tmp_path / "a.docx"))
     assert told(rows(tmp_path / "a.docx")) == [
         ("The first paragraph.", "Findings"),
-        ("drug | dose", "Findings"),
-        ("aspirin | 100 mg", "Findings"),
+        ("drug | dose\naspirin | 100 mg", "Findings"),
         ("The last one.", "Findings > Plan"),
     ]
 
@@ -204,6 +202,55 @@ def test_a_spreadsheet_that_another_program_made_sets_a_failed_formula_aside() -
     ]
     (line,) = made.ledger
     assert line.set_aside == {"spreadsheet-error": 1}
+
+
+def test_what_a_browser_prints_in_the_margins_is_set_aside_and_counted() -> None:
+    made = ingest(IngestConfig(), Sources(edition="starter", datasets=[given(DATA / "printed.pdf", map={"text": "{text}"})]))
+    found = list(iterate(made.path, "corpus"))
+    assert [(row["page"], row["heading"]) for row in found] == [(1, "Weight"), (2, "Fluids"), (3, "Discharge")]
+    assert not any(mark in row["text"] for row in found for mark in ("localhost", "/3", "PM"))
+    (line,) = made.ledger
+    assert line.set_aside == {"page-furniture": 3}
+    (aside, *_) = [row.columns["text"].split("\n") for row in rows(DATA / "printed.pdf") if row.aside]
+    assert set(aside) == {"11/21/26, 5:30 PM", "Ward handbook", "http://localhost:8765/handbook.html", "1/3"}
+
+
+def test_a_long_table_is_divided_under_its_first_line(tmp_path: Path) -> None:
+    cells = [(f"item {i}", f"the tenant pays for item {i}, and for whatever belongs to it") for i in range(80)]
+    made = docx.Document()
+    made.add_heading("Costs", 1)
+    table = made.add_table(1, 2)
+    table.rows[0].cells[0].text, table.rows[0].cells[1].text = "what", "who"
+    for pair in cells:
+        for cell, text in zip(table.add_row().cells, pair, strict=True):
+            cell.text = text
+    made.save(str(tmp_path / "a.docx"))
+    lines = [("what", "who"), *cells]
+    (tmp_path / "a.html").write_text(f"<h1>Costs</h1><table>{''.join(f'<tr><td><p>{a}</p><td>{b}' for a, b in lines)}</table>")
+    (tmp_path / "a.md").write_text("# Costs\n\n| what | who |\n|---|---|\n" + "".join(f"| {a} | {b} |\n" for a, b in cells))
+    for name, head in (("a.docx", "what | who"), ("a.html", "what | who"), ("a.md", "| what | who |\n|---|---|")):
+        found = rows(tmp_path / name)
+        assert len(found) > 1
+        assert all(row.heading == "Costs" and len(row.columns["text"]) <= 2_000 for row in found)
+        assert all(row.columns["text"].startswith(f"{head}\n") for row in found)
+        text = "\n".join(row.columns["text"] for row in found)
+        assert all(text.count(f"{a} | {b}") == 1 for a, b in cells)
+
+
+def test_no_cell_of_a_table_is_lost_or_out_of_its_column(tmp_path: Path) -> None:
+    made = docx.Document()
+    table = made.add_table(3, 3)
+    for place, text in enumerate(["", "2024", "2025", "rent", "10", "11"]):
+        table.cell(place // 3, place % 3).text = text
+    table.cell(2, 0).merge(table.cell(2, 1)).text = "both\nyears"
+    table.cell(2, 2).add_table(1, 2).cell(0, 1).text = "inner"
+    made.save(str(tmp_path / "a.docx"))
+    assert told(rows(tmp_path / "a.docx")) == [("| 2024 | 2025\nrent | 10 | 11\nboth years | | inner", None)]
+
+
+def test_a_table_that_only_lays_out_a_page_is_read_as_its_paragraphs(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<table><tr><td><h1>One</h1><p>first</p><p>second</p></td><td>beside</td></tr></table>")
+    assert told(rows(tmp_path / "a.html")) == [("first", "One"), ("second", "One"), ("beside", "One")]
 
 
 def test_a_scan_is_refused_and_not_taken_for_an_empty_document(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The encoding of a text, told from its bytes (importer of charset-normalizer)."""
+
+import codecs
+import re
+import unicodedata
+
+from charset_normalizer import from_bytes
+
+WESTERN = "cp1252"  # what spreadsheets in western Europe and America write as "CSV"
+RUNS = re.compile(rb"[\x80-\xff]+")
+# a superscript, a currency or the like inside a word: a letter of another alphabet, read in the wrong one
+ODD = re.compile(r"[^\W\d_][¡£¥¯±²³¹¼¾¿][^\W\d_]")
+
+
+def told(head: bytes) -> str | None:
+    """The encoding that bytes look like; None where nothing fits.
+
+    The Latin code pages read most bytes as some letter, so short texts fit many of them. Of those, Windows-1252 is
+    taken where every byte is defined in it, unless it would put symbols into words that another reads as letters.
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        pass
+    else:
+        if b"\0" not in head:
+            return "utf-8"
+    lines = head.rpartition(b"\n")[0] or head
+    if _is_broken_utf8(lines):
+        return None
+    guesses = [{"ascii": "utf-8", "utf_8": "utf-8"}.get(match.encoding, match.encoding) for match in from_bytes(lines)]
+    if not guesses or guesses[0].startswith("utf") or b"\0" in head or not _may_be_western(lines, guesses[0]):
+        return guesses[0] if guesses else None
+    return next((guess for guess in (WESTERN, *guesses) if not ODD.search(lines.decode(guess, "replace"))), WESTERN)
+
+
+def _is_broken_utf8(lines: bytes) -> bool:
+    """Whether it is UTF-8 but for a few bytes: any other encoding would spoil what is right in it."""
+    beyond = [c for c in lines.decode("utf-8", "surrogateescape") if not c.isascii()]
+    bad = sum("\udc80" <= c <= "\udcff" for c in beyond)
+    return len(beyond) > 2 * bad
+
+
+def _may_be_western(lines: bytes, guess: str) -> bool:
+    """Whether every byte is defined in Windows-1252, and the guess is not clearly of another script."""
+    try:
+        lines.decode(WESTERN)
+    except UnicodeDecodeError:
+        return False
+    letters = [c for c in lines.decode(guess, "replace") if c.isalpha() and not c.isascii()]
+    latin = all(unicodedata.name(c, "").startswith(("LATIN ", "MICRO", "FEMININE", "MASCULINE")) for c in letters)
+    runs = [len(run) for run in RUNS.findall(lines)]
+    # in words of another script nearly every letter is beyond ASCII; a stray accent stands alone
+    return latin or sum(run for run in runs if run > 1) * 2 <= sum(runs)

@@ -1,0 +1,34 @@
+"""Office files of the old format, and those with a password: told for what they are, not read."""
+
+from tasks.lib.errors import DataError
+from tasks.lib.files import Readable
+
+MAGIC = bytes.fromhex("D0CF11E0A1B11AE1")  # [MS-CFB] 2.2
+LOOKED_AT = 200_000_000  # bytes
+LOCKED = "EncryptedPackage"  # the stream that holds an encrypted document, [MS-OFFCRYPTO] 1.3.1
+# by the name of the stream that holds the document, and by the suffix where that stream is lost
+KINDS = (
+    ("WordDocument", ".doc", "a Word file of the old format", "save it as .docx"),
+    ("Workbook", ".xls", "an Excel file of the old format", "save it as .xlsx"),
+    ("PowerPoint Document", ".ppt", "a PowerPoint file", "save its text as .docx, or print it to PDF"),
+)
+
+
+def refuse(file: Readable, dataset: str) -> None:
+    """Refuse a compound file, which older office programs write, and newer ones around an encrypted document.
+
+    Raises:
+        DataError: saying which it is, and how to save it.
+    """
+    with file.open() as stream:
+        head = stream.read(len(MAGIC))
+        if not MAGIC.startswith(head[:4]) or len(head) < 4:
+            return
+        content = stream.read(LOOKED_AT)
+    if LOCKED.encode("utf-16-le") in content:
+        kind = ("an office file that is protected by a password", "open it, save it without the password, and add it again")
+    else:
+        named = [(kind, to_do) for stream_name, _, kind, to_do in KINDS if stream_name.encode("utf-16-le") in content]
+        named += [(kind, to_do) for _, suffix, kind, to_do in KINDS if file.name.lower().endswith(suffix)]
+        kind = (named or [("a file of an old office program", "save it as .docx, .xlsx or PDF")])[0]
+    raise DataError(f"dataset {dataset!r}: a file that can be read", kind[0], kind[1], file=file.place)
