@@ -170,3 +170,27 @@ def test_the_report_is_one_file_that_names_every_model(adapted: Path) -> None:
     assert "<script" not in html
     for name in ("base", "pretrained", "tuned", "aligned", "student", "quantised"):
         assert name in html.lower()
+
+
+def test_a_weight_in_the_card_trains_again_what_draws_by_it_and_reads_nothing_again(copy: Path) -> None:
+    card = copy / "domains/toy/domain.yaml"
+    card.write_text(card.read_text().replace("    role: tune\n", "    role: tune\n    weight: 2\n"))
+    stages = {name: row["state"] for name, row in planned(copy).items()}
+    assert {name for name, state in stages.items() if state == "cached"} >= {"ingest", "split", "base", "pretrain"}
+    assert {stages[name] for name in ("tune", "align", "distill")} == {"run"}
+
+
+def test_the_plan_tells_what_will_be_drawn_and_comes_close(adapted: Path) -> None:
+    told = json.loads(slmforge("plan", "toy", "--json", cwd=adapted).stdout)["draws"]
+    assert {share["stage"] for share in told} == {"pretrain", "tune", "align", "distill"}
+    for stage in ("pretrain", "tune", "align", "distill"):
+        (record,) = (adapted / "runs" / "artifacts" / stage).glob("*/artifact.json")
+        drawn = json.loads(record.read_text())["facts"]["drawn"]
+        shares = {share["dataset"]: share for share in told if share["stage"] == stage}
+        assert {name: share["rows"] for name, share in shares.items()} == {name: known["rows"] for name, known in drawn.items()}
+        # which documents are replayed is drawn, and some are long: of those only the sum is near
+        replayed = {"documents", "general"} if stage == "tune" else {"general"}
+        for names in [replayed & set(drawn), *({name} for name in set(drawn) - replayed)]:
+            for key in ("size", "trained"):
+                planned, real = sum(shares[name][key] for name in names), sum(drawn[name][key] for name in names)
+                assert planned == pytest.approx(real, rel=0.15), (stage, names, key)
