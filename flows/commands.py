@@ -1,7 +1,6 @@
 """What the commands do; `flows.cli` parses, this acts."""
 
 import json
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -119,12 +118,7 @@ def _run(page: Flow[Any], asked: Order) -> dict[str, str]:
 
 def _finish(domain: str, report: str) -> None:
     """Put the report where it is easy to find, and say where."""
-    file = store.root() / report / store.VIEW / "report.html"
-    place = places.runs() / "reports" / f"{domain}.html"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.is_file() or place.read_bytes() != file.read_bytes():
-        shutil.copyfile(file, place)
-    print(f"report: {place}")
+    print(f"report: {store.publish(domain, report)}")
 
 
 def evaluate(asked: Order, model: str | None) -> None:

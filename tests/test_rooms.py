@@ -27,7 +27,7 @@ IMPORTERS = {
     "matplotlib": {"tasks.lib.plots"},
     "jq": {"tasks.lib.reshape"},
     "openpyxl": {"tasks.lib.tables", "tasks.lib.sheets"},
-    "pdfminer": {"tasks.lib.documents"},
+    "pdfminer": {"tasks.lib.pdf"},
     "docx": {"tasks.lib.documents"},
     "joblib": {"tasks.lib.parts"},
     "scipy": {"tasks.lib.drift"},

@@ -67,7 +67,8 @@ def _stage(
     if stage != "align" and settings.replay:
         drawn += _replayed(stage, sizes, settings.replay, drawn, rates, weights)
     whole = sum(tokens for *_, tokens in drawn if tokens is not None)
-    budget = settings.tokens if stage != "align" else None
+    # a step is counted as so many tokens; of pairs it has one for each length
+    budget = settings.tokens if stage != "align" or settings.tokens is None else settings.tokens / settings.length
     passes = settings.epochs if budget is None else budget / whole if whole and known else None
     for _, name, weight, rows, draws, tokens in drawn:
         trained = None if tokens is None or passes is None else round(tokens * passes)

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
 
-from tasks.lib import servers, session
+from tasks.lib import servers, session, store
 from tasks.lib.errors import SlmforgeError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
@@ -111,6 +111,8 @@ def run_order(page: Flow[Any], order: Order) -> State[Any]:
     with session.open_session(page, order, tags) as (job, current):
         current.listener = LISTENER[-1] if LISTENER else current.listener
         artifact = page.under(PrefectTasks(Direct(current)), job)
+        if artifact.stage == "report":
+            store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards
         _summarise(current, artifact)
     made = sum(event.state == "made" for event in current.events)
     return Completed(message=f"{made} stages made", data={"outcome": "adapted", "artifact": artifact.id, "digest": artifact.digest})

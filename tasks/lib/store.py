@@ -179,6 +179,18 @@ def content_digest(files: list[FileEntry], facts: dict[str, Any]) -> str:
     return digests.of_value({"files": content, "facts": facts})
 
 
+def publish(domain: str, report: str) -> Path:
+    """Put a report artifact's page where it is easy to find: the domain's last one."""
+    file = root() / report / VIEW / "report.html"
+    place = places.runs() / "reports" / f"{domain}.html"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_file() or place.read_bytes() != file.read_bytes():
+        new = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.copyfile(file, new)
+        new.replace(place)
+    return place
+
+
 def commit(folder: Path, record: Record) -> None:
     """Write the record, push everything to disk, and rename the folder to its place."""
     (folder / RECORD).write_text(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True))

@@ -98,6 +98,7 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     finally:
         worker.terminate()
         worker.wait(120)
+    assert "toy, version 2" in " ".join((place / "runs/reports/toy.html").read_text().split())  # nobody else would put it there
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place / 'runs/tracking/mlflow.db'}")
