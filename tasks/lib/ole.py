@@ -1,5 +1,7 @@
 """Office files of the old format, and those with a password: told for what they are, not read."""
 
+from contextlib import suppress
+
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
 
@@ -20,11 +22,12 @@ def refuse(file: Readable, dataset: str) -> None:
     Raises:
         DataError: saying which it is, and how to save it.
     """
-    with file.open() as stream:
+    head = content = b""
+    with suppress(DataError), file.open() as stream:  # a packed file that breaks is told by its reader, with the row
         head = stream.read(len(MAGIC))
-        if not MAGIC.startswith(head[:4]) or len(head) < 4:
-            return
-        content = stream.read(LOOKED_AT)
+        content = stream.read(LOOKED_AT) if head == MAGIC else b""
+    if head != MAGIC:
+        return
     if LOCKED.encode("utf-16-le") in content:
         kind = ("an office file that is protected by a password", "open it, save it without the password, and add it again")
     else:

@@ -40,7 +40,7 @@ def test_rows_in_use_are_shown_as_the_model_will_see_them(prepared: Run) -> None
     lines = prepared("rows", "toy", "--dataset", "colours", "--limit", "1000", "--json").stdout.splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["dataset"] for row in rows} == {"colours"}
-    assert {row["part"] for row in rows} == {"tune-train", "eval"}
+    assert {row["part"] for row in rows} == {"tune-train", "tune-valid", "eval"}
     assert all(row["record"]["response"] in ("red", "blue") for row in rows)
 
 
