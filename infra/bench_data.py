@@ -37,8 +37,8 @@ def section(gigabytes: float, rounds: int) -> list[str]:
 def _scale(place: Path, gigabytes: float) -> list[str]:
     lines = [
         "\n## Data at scale: `ingest` and `check`\n",
-        "A corpus of JSON lines made on the fly, rows of about 1 kB; four expectations. Memory is that of all processes together, ",
-        "shared pages counted in each.\n",
+        "A corpus of JSON lines made on the fly, rows of about 1 kB; four expectations. Memory is that of all processes together ",
+        "(proportional set sizes: a shared page counts once).\n",
         "| corpus | rows | ingest, s | check, s | rows/s | peak memory |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -100,7 +100,7 @@ def watched(name: str, file: Path) -> tuple[dict[str, Any], int]:
     peak, whole = 0, psutil.Process(process.pid)
     while process.poll() is None:
         with _gone():
-            peak = max(peak, sum(_resident(child) for child in [whole, *whole.children(recursive=True)]))
+            peak = max(peak, sum(_share(child) for child in [whole, *whole.children(recursive=True)]))
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
@@ -117,10 +117,10 @@ def _gone() -> Iterator[None]:
         return
 
 
-def _resident(process: psutil.Process) -> int:
+def _share(process: psutil.Process) -> int:
     try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return 0
 
 

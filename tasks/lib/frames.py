@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tasks.lib.records import CONTENT, files
 
 BATCH_ROWS = 50_000
-BATCH_BYTES = 64_000_000  # of text decoded at once
+BATCH_BYTES = 24_000_000  # of text decoded at once
 IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")
 
 
@@ -52,7 +52,9 @@ class Frames:
                     yield pa.table({name: _column(batch, name) for name in wanted or stored}).to_pandas()
 
     def whole(self, columns: Sequence[str]) -> pd.DataFrame:
-        """One table of all rows; it is held in memory."""
+        """One table of all rows; it is held in memory, except that of no columns, which only says how many rows there are."""
+        if not columns:
+            return pd.DataFrame(index=pd.RangeIndex(self.rows))
         return pd.concat(self.batches(columns), ignore_index=True)
 
 
