@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/slmforge adapt healthcare --config demo
 
-# two processes, of which each computes with one thread: on two cores that takes about half the time
+# two processes, of which each computes with one thread: the tests' models are too small to gain from a second one
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 

@@ -1,14 +1,13 @@
 """Accepting data as they are: the snapshot against which drift is measured from now on."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.adapt import AdaptConfig
 from tasks.check import Checked, check
 from tasks.ingest import ingest
-from tasks.lib import drift
+from tasks.lib import drift, replacing
 from tasks.lib.drift import Accepted
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Job, Order, flow
@@ -35,7 +34,13 @@ def accept(asked: Order, who: str, why: str) -> None:
         raise ConfigError("who accepts the data, and why", "nothing", "give --by NAME and --why REASON")
     with session.open_session(judged, asked, {}, deliver=False) as (job, current):
         checked = judged.under(Direct(current), job)
-    known = job.domain.expectations.accepted
+    with replacing.alone(job.domain.folder):  # what another command accepted meanwhile stays
+        _write(job, checked, who, why)
+
+
+def _write(job: Job[AdaptConfig], checked: Checked, who: str, why: str) -> None:
+    """Write what changed; snapshots of the other edition stay as they are."""
+    known = drift.accepted(job.domain.folder, job.domain.card.sensitive)
     today = datetime.now(UTC).date()
     about = {"by": who, "on": today, "why": why, "edition": job.sources.edition, "check": checked.id}
     made = {name: Accepted(profile=profile, **about) for name, profile in checked.profiles.items()}
@@ -46,8 +51,6 @@ def accept(asked: Order, who: str, why: str) -> None:
         return
     file: Path = job.domain.folder / drift.FILE
     kept = {**{name: entry for name, entry in known.items() if name not in gone}, **{name: made[name] for name in changed}}
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    new.write_text(json.dumps({name: kept[name].model_dump(mode="json") for name in sorted(kept)}, indent=1) + "\n", encoding="utf-8")
-    new.replace(file)
+    replacing.replace({file: json.dumps({name: kept[name].model_dump(mode="json") for name in sorted(kept)}, indent=1) + "\n"})
     told = ", ".join([*changed, *(f"{name} is no longer there" for name in gone)])
     print(f"accepted by {who}: {told}\nwritten to {file}; keep it with the domain")

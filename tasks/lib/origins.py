@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from tasks.lib.config import RUNTIME, Declared
 
 # stores on other machines; a scheme that can reach files of this one (file, memory, zip, reference, …) is not among them
-STORES = frozenset(
-    "s3 s3a gs gcs abfs abfss az oci ocilake oss tos tosfs hdfs webhdfs lakefs sftp ssh ftp smb root".split()  # noqa: SIM905  # a list of words
-)
+STORES = frozenset({
+    "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "ocilake", "oss", "tos", "tosfs", "hdfs", "webhdfs", "lakefs",
+    "sftp", "ssh", "ftp", "smb", "root",
+})  # fmt: skip
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -19,7 +19,7 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from tasks.lib import files
-from tasks.lib.errors import SlmforgeError
+from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
 
@@ -127,6 +127,17 @@ def apart(datasets: Sequence[ResolvedDataset]) -> bool:
 
 class WorkerDiedError(Exception):
     """A process that did the work is gone, and with it whatever killed it."""
+
+    @staticmethod
+    def told(names: Sequence[str], path: Path | None) -> DataError:
+        """What to say of it: one of these files it was, at `path` where there is only one."""
+        told = ", ".join(names[:5]) + (" or a later one" if len(names) > 5 else "")
+        return DataError(
+            f"{'a file' if len(names) == 1 else 'files'} that can be read in {MEMORY / 1e9:.0f} GB of memory: {told}",
+            "the process that read it crashed, was killed, or found no more memory",
+            "look at the file with another program and write it anew; if somebody killed the process, run the command again",
+            file=path if len(names) == 1 else None,
+        )
 
 
 def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Iterator[R]:

@@ -187,8 +187,8 @@ def _download(source: PublishedSource, name: str) -> Path:
     remedy = "check the network, or put the file into a mirror: --mirror DIR or SLMFORGE_MIRROR"
     with downloads.arriving() as temporary:
         try:
-            # the card admits https only
-            with urllib.request.urlopen(source.url, timeout=30) as answer, temporary.open("wb") as file:  # noqa: S310
+            answering = urllib.request.urlopen(source.url, timeout=30)  # noqa: S310  # the card admits https only
+            with answering as answer, temporary.open("wb") as file:
                 size = 0
                 while block := answer.read(1 << 20):
                     size += len(block)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.lib import digests, places
+from tasks.lib import digests, places, replacing
 from tasks.lib.errors import DataError, StageError
 
 RECORD = "artifact.json"
@@ -185,9 +185,7 @@ def publish(domain: str, report: str) -> Path:
     place = places.runs() / "reports" / f"{domain}.html"
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.is_file() or place.read_bytes() != file.read_bytes():
-        new = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.copyfile(file, new)
-        new.replace(place)
+        replacing.replace({place: file.read_text(encoding="utf-8")})
     return place
 
 

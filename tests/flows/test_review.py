@@ -230,6 +230,7 @@ def test_what_is_refused_leaves_everything_as_it_was(
     assert files(clinic) == before
 
 
+# a program of half a gigabyte that no package registry has; without it the sheets of the other tests are openpyxl's own
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="needs LibreOffice (soffice on the PATH)")
 @pytest.mark.parametrize(("written", "saved"), [("xlsx", "xlsx"), ("csv", "csv"), ("xlsx", "csv")])
 def test_a_sheet_survives_libreoffice(written: str, saved: str, clinic: Path, review: Review, workplace: Path) -> None:
