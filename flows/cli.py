@@ -205,11 +205,12 @@ def why(name: str, stage: str, **order: Any) -> None:
 @main.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def runs(name: str | None, as_json: bool) -> None:
+@click.option("--here", is_flag=True, help="Send what waits for another MLflow to the one that is set now.")
+def runs(name: str | None, as_json: bool, here: bool) -> None:
     """List flow runs, deliver what waits for MLflow, and close its runs that were killed."""
     from flows import commands
 
-    commands.runs(name, as_json)
+    commands.runs(name, as_json, here)
 
 
 @main.command()

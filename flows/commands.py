@@ -188,15 +188,15 @@ def why(asked: Order, stage: str) -> None:
         print(f"the first cause: {first.name} will run because {first.reason}")
 
 
-def runs(name: str | None, as_json: bool) -> None:
-    """List flow runs, after delivering what waits."""
+def runs(name: str | None, as_json: bool, here: bool) -> None:
+    """List flow runs, after delivering what waits, with `here` to the MLflow that is set now."""
     from tasks.lib import spool, tracking
 
     left = 0
     if any(tracking.spool().glob("*.jsonl")):
         from tasks.lib import delivery
 
-        courier = delivery.courier()
+        courier = delivery.courier(here=here)
         courier.start()
         left = courier.finish(60)
     place = places.runs() / "history.jsonl"

@@ -6,6 +6,7 @@ import os
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -35,14 +36,16 @@ def store_folder() -> Path:
     return places.runs() / "tracking"
 
 
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or sqlite beside the artifacts."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_folder() / 'mlflow.db'}"
+def tracking_uri(server: str | None = None) -> str:
+    """The store that `tracking.server` names so; of None the one that is set now: `MLFLOW_TRACKING_URI`, or sqlite beside the artifacts."""
+    if server is None or server == tracking.server():
+        server = os.environ.get("MLFLOW_TRACKING_URI")  # which may hold a password
+    return server or f"sqlite:///{store_folder() / 'mlflow.db'}"
 
 
-def artifact_location(experiment: str) -> str | None:
+def artifact_location(experiment: str, uri: str) -> str | None:
     """Where files of an experiment go; None lets a server decide."""
-    if urllib.parse.urlparse(tracking_uri()).scheme in ("http", "https"):
+    if urllib.parse.urlparse(uri).scheme in ("http", "https"):
         return None
     return (store_folder() / "files" / experiment).as_uri()
 
@@ -61,11 +64,12 @@ def store_lock(*, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def client() -> MlflowClient:
-    """A client of the tracking store (call with the store lock held the first time)."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+def client(server: str | None = None) -> MlflowClient:
+    """A client of a tracking store, the one that is set now if none is named (call with the store lock held the first time)."""
+    uri = tracking_uri(server)
+    if uri == tracking_uri(""):
         _create_store(store_folder() / "mlflow.db")
-    return MlflowClient(tracking_uri())
+    return MlflowClient(uri)
 
 
 def _create_store(file: Path) -> None:
@@ -89,7 +93,7 @@ def experiment_id(mlflow: MlflowClient, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(mlflow.create_experiment(name, artifact_location=artifact_location(name)))
+            return str(mlflow.create_experiment(name, artifact_location=artifact_location(name, mlflow.tracking_uri)))
         except MlflowException:
             found = mlflow.get_experiment_by_name(name)  # another client was faster
             if found is None:
@@ -107,30 +111,50 @@ def _require_active(experiment: Experiment) -> None:
         )
 
 
-def deliver(*, wait: bool = True) -> int:
-    """Bring every spooled event to MLflow; returns how many events are left.
+def deliver(*, wait: bool = True, here: bool = False) -> int:
+    """Bring every spooled event to the MLflow for which it was written; returns how many events are left.
 
-    A run that cannot be delivered while MLflow answers waits with a note (`spool.waits`) and holds up no other.
+    A run that cannot be delivered while MLflow answers waits with a note (`spool.waits`) and holds up no other, and so does
+    one that was begun for another MLflow than the one that is set now, when that other one is away.
+
+    Args:
+        wait: until another process has delivered, instead of leaving it to that one.
+        here: to the MLflow that is set now, whichever it was written for.
 
     Raises:
         MlflowException, OSError: when the store cannot be reached; nothing is lost, call again.
     """
     with store_lock(wait=wait) as held:
-        files = spool.files() if held else []
-        if not files:
-            return spool.pending()
-        mlflow = client()
-        for path in files:
+        away: dict[str, Exception] = {}
+        for path in spool.files() if held else []:
             file = spool.SpoolFile(path)
-            try:
-                _Delivery(mlflow, file).run()
-            except HeldUpError as reason:
-                file.hold_up(str(reason))
-            except AWAY as error:
-                if not _answers(mlflow):
-                    raise
-                file.hold_up(first_line(error))
+            if here:
+                file.redirect(tracking.server())
+            server = tracking.server() if file.server is None else file.server
+            if server not in away:
+                _try(file, server, away)
+            if server in away and server != tracking.server():
+                file.hold_up(
+                    f"the MLflow for which it was begun, {tracking_uri(server)}, is away ({first_line(away[server])}); "
+                    "`slmforge runs --here` sends it to the one that is set now"
+                )
+    if (fault := away.get(tracking.server())) is not None:
+        raise fault
     return spool.pending()
+
+
+def _try(file: spool.SpoolFile, server: str, away: dict[str, Exception]) -> None:
+    """Deliver one file; note its server in `away` when it cannot be reached."""
+    mlflow = client(server)
+    try:
+        _Delivery(mlflow, file).run()
+    except HeldUpError as reason:
+        file.hold_up(str(reason))
+    except AWAY as error:
+        if _answers(mlflow):
+            file.hold_up(first_line(error))
+        else:
+            away[server] = error
 
 
 def first_line(error: Exception) -> str:
@@ -148,7 +172,7 @@ def is_refusal(error: Exception) -> bool:
 
 def _answers(mlflow: MlflowClient) -> bool:
     """Whether the store is there, asked after an error."""
-    uri = tracking_uri()
+    uri = mlflow.tracking_uri
     if urllib.parse.urlparse(uri).scheme in ("http", "https") and not servers.reached(f"{uri.rstrip('/')}/health"):
         return False  # asked first, because the client tries again and again
     try:
@@ -285,15 +309,15 @@ def _dataset(event: spool.Event) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", event["context"])])
 
 
-def courier() -> Courier:
-    """Delivers in the background while a flow runs, so that curves can be watched."""
-    return Courier(_once)
+def courier(*, here: bool = False) -> Courier:
+    """Delivers in the background while a flow runs, so that curves can be watched; `here` as in `deliver`."""
+    return Courier(partial(_once, here))
 
 
-def _once() -> str | None:
+def _once(here: bool) -> str | None:
     """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
     try:
-        deliver(wait=False)
+        deliver(wait=False, here=here)
     except AWAY as error:
         return f"MLflow is away ({first_line(error)})"
     return spool.waits()

@@ -43,7 +43,7 @@ SEVERITIES = ("critical", "warning", "info")
 NEAR = 3  # names that are proposed for one that is none
 # arguments that GX gives every expectation, and that are not for a domain
 OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
-MANY = 24  # files of one role that are worth processes of their own, which need seconds to begin
+MANY = 8  # files of one role that are worth processes of their own, which need seconds to begin
 Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 

@@ -24,6 +24,7 @@ class State:
     gone: str = ""  # why nothing more can be written to the run
     refused: int = 0
     waits: str = ""  # why the last delivery could not go on here, though MLflow answered
+    server: str | None = None  # where it goes in place of the MLflow for which it was begun
 
 
 def read_state(file: Path) -> State:
@@ -40,6 +41,21 @@ class SpoolFile:
     def __init__(self, path: Path) -> None:
         self.path, self.key = path, path.stem.split("-")[-1]
         self.state = read_state(path)
+
+    @property
+    def server(self) -> str | None:
+        """The MLflow to which it goes, as `tracking.server` names it; None where the file does not say."""
+        if self.state.server is not None:
+            return self.state.server
+        with self.path.open("rb") as lines:
+            found: str | None = _event(lines.readline()).get("server")
+        return found
+
+    def redirect(self, server: str) -> None:
+        """Let it go to another MLflow, from its first event on."""
+        if self.server not in (None, server):
+            self.state = State(server=server)
+            self.save()
 
     def next(self, limit: int) -> list[tuple[Event, int]]:
         """Up to `limit` whole lines and the offset behind each; a line torn by a kill ends the reading."""

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,9 +29,19 @@ def spool() -> Path:
     return places.runs() / "spool"
 
 
+def server() -> str:
+    """`MLFLOW_TRACKING_URI` as a spool file may keep it, without a password and with a whole path; "" for the default store."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given.startswith("sqlite:///"):
+        return f"sqlite:///{Path(given.removeprefix('sqlite:///')).absolute()}"
+    address = urllib.parse.urlsplit(given)
+    return given if "@" not in address.netloc else address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+
+
 class RunWriter:
     """Writes what happens in one run to its spool file.
 
+    It notes for which MLflow it is: whoever delivers it later may have been told of another one.
     With `begun=False` nothing is on disk until `begin()`: a run in which nothing happens leaves no trace.
     """
 
@@ -38,8 +49,8 @@ class RunWriter:
         self.key = uuid.uuid4().hex
         self._file: TextIO | None = None
         self._early: list[str] = []
-        start = {"experiment": experiment, "name": name, "parent": parent, "tags": {**named(tags), "slmforge.key": self.key}}
-        self._write("start", **start)
+        given = {**named(tags), "slmforge.key": self.key}
+        self._write("start", server=server(), experiment=experiment, name=name, parent=parent, tags=given)
         if begun:
             self.begin()
 

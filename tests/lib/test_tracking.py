@@ -171,15 +171,70 @@ def test_half_a_character_is_no_reason_to_lose_a_parameter(mlflow: MlflowClient)
 
 
 def test_a_store_that_is_away_is_an_error_and_nothing_is_lost(mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    finished("one", lambda w: w.metrics({"loss": 1.0}))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    finished("one", lambda w: w.metrics({"loss": 1.0}))
     with pytest.raises(delivery.AWAY):
         delivery.deliver()
     assert (spool.pending(), spool.refused()) == (3, 0)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert delivery.deliver() == 0
+    assert delivery.deliver(here=True) == 0
     assert the_run(mlflow, "one").data.metrics == {"loss": 1.0}
+
+
+@pytest.fixture
+def other(empty: Path, tmp_path: Path) -> str:
+    """The address of a store that is not the default one."""
+    return f"sqlite:///{shutil.copyfile(empty, tmp_path / 'other.db')}"
+
+
+def test_what_waits_goes_to_the_mlflow_for_which_it_was_begun(mlflow: MlflowClient, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", other)
+        finished("one", lambda w: w.metrics({"loss": 1.0}))
+    finished("two")
+    assert delivery.deliver() == 0
+    assert the_run(MlflowClient(other), "one").data.metrics == {"loss": 1.0}
+    assert mlflow.get_experiment_by_name("one") is None
+    assert the_run(mlflow, "two").info.status == "FINISHED"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    finished("three")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mlflow.tracking_uri.removeprefix('sqlite:///')}")
+    assert delivery.deliver() == 0
+    assert the_run(MlflowClient(other), "three").info.status == "FINISHED"
+
+
+def test_what_was_begun_for_a_server_that_is_away_waits_and_holds_up_no_other(
+    mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = f"127.0.0.1:{servers.free_port()}"
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@{gone}")
+        finished("one", lambda w: w.metrics({"loss": 1.0}))
+    finished("two")
+    (file,) = (file for file in tracking.spool().glob("*.jsonl") if gone in file.read_text())
+    assert "secret" not in file.read_text()
+    assert delivery.deliver() == 3
+    assert the_run(mlflow, "two").info.status == "FINISHED"
+    assert gone in (spool.waits() or "")
+    assert delivery.deliver(here=True) == 0
+    assert the_run(mlflow, "one").data.metrics == {"loss": 1.0}
+
+
+def test_a_run_that_is_half_delivered_goes_to_another_mlflow_as_a_whole(
+    mlflow: MlflowClient, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", other)
+        writer = RunWriter("one", "run", None, {})
+        writer.metrics({"loss": 1.0})
+        assert delivery.deliver() == 0
+        writer.metrics({"loss": 0.5}, 1)
+    writer.end("FINISHED")
+    assert delivery.deliver(here=True) == 0
+    run = the_run(mlflow, "one")
+    assert [point.value for point in mlflow.get_metric_history(run.info.run_id, "loss")] == [1.0, 0.5]
 
 
 def test_a_delivery_that_dies_behind_the_end_does_not_make_the_run_a_killed_one(
