@@ -1,6 +1,7 @@
 """Expectations on records, judged by Great Expectations in batches (imported here, in its pages and in pack_expectations)."""
 
 import difflib
+import gc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,10 @@ def _judge_shard(folder: Path, role: str, entries: list[dict[str, dict[str, Any]
     with muted():
         context = _context()
         suite = _suite(context, role, entries, sensitive)
-        return _Judging(context, role, Frames(folder, role), sensitive).by_row(suite, shard)
+        found = _Judging(context, role, Frames(folder, role), sensitive).by_row(suite, shard)
+    del context, suite
+    gc.collect()  # GX's objects point at each other, and at the last table
+    return found
 
 
 class _Judging:
