@@ -10,6 +10,8 @@ from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib.flow import Job, WithBase, flow
 from tasks.lib.lineage import declare
+from tasks.lib.stage import distinct
+from tasks.merge import MergeConfig, merge
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.register import RegisterConfig, register
@@ -28,6 +30,7 @@ class AdaptConfig(WithBase):
     split: SplitConfig = SplitConfig()
     base: BaseConfig = BaseConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    merge: MergeConfig = MergeConfig()
     tune: TuneConfig = TuneConfig()
     align: AlignConfig = AlignConfig()
     distill: DistillConfig = DistillConfig()
@@ -49,12 +52,13 @@ def adapt(job: Job[AdaptConfig]) -> Page:
 
     start = base(cfg.base, job.base)
     pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
-    tuned = tune(cfg.tune, pretrained, data, job.weights("tune"))
+    merged = merge(cfg.merge, start, pretrained)
+    tuned = tune(cfg.tune, merged, data, job.weights("tune"))
     aligned = align(cfg.align, tuned, data, job.weights("preference"))
     student = distill(cfg.distill, aligned, data, job.weights("corpus", "tune"))
     small = quantize(cfg.quantize, student)
 
-    models = (start, pretrained, tuned, aligned, student, small)
+    models = distinct(start, pretrained, merged, tuned, aligned, student, small)
     scores = tuple(evaluate(cfg.evaluate, job.domain.suite, data, model) for model in models)
     declared = declare(job.domain.duties, job.sources)
     version = register(cfg.register, declared, checked, small, scores, data)

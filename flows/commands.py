@@ -94,12 +94,12 @@ def adapt(asked: Order) -> None:
         _finish(asked.domain, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
-    made = _run(page, asked)
+    made = run_flow(page, asked)
     _finish(asked.domain, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
-def _run(page: Flow[Any], asked: Order) -> dict[str, str]:
+def run_flow(page: Flow[Any], asked: Order) -> dict[str, str]:
     """Run a flow in this process, with a Prefect server that is there or is started."""
     from flows import screen
     from tasks.lib import servers
@@ -127,7 +127,7 @@ def evaluate(asked: Order, model: str | None) -> None:
     from flows.evaluate import evaluate as page
     from tasks.lib.score import TaskScore
 
-    made = _run(page, asked if model is None else upon(asked, model))
+    made = run_flow(page, asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
         screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")

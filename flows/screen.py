@@ -1,6 +1,7 @@
 """What people read in the terminal: tables and a line per stage."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -156,6 +157,23 @@ def draws(shares: list[dict[str, Any]]) -> None:
         console.print(
             "? = not known yet: the base model, whose tokenizer counts the tokens, is not made yet (stage base of `slmforge adapt`)"
         )
+
+
+def trials(found: Sequence[Any], best: Any, by: str) -> None:
+    """What each trial of a search scored; the best one is marked."""
+    fields, scores = list(found[0].values), list(next((one.scores for one in found if one.scores), {}))
+    table = Table(box=None, pad_edge=False, title=f"trials, compared by {by}", title_justify="left", title_style="bold")
+    for name in ("", *fields):
+        table.add_column(name, overflow="fold")
+    for name in scores:
+        table.add_column(name.replace("_", " "), justify="right", overflow="fold")
+    for one in found:
+        numbers = ["–" if one.scores.get(name) is None else f"{one.scores[name]:.3f}" for name in scores]
+        cells = numbers if one.error is None else [one.error, *[""] * (len(scores) - 1)]
+        style = "bold" if one is best else "red" if one.error else ""
+        table.add_row("*" if one is best else "", *(str(value) for value in one.values.values()), *cells, style=style)
+    console.print()
+    console.print(table)
 
 
 def size(number: float) -> str:

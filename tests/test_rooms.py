@@ -21,6 +21,7 @@ IMPORTERS = {
     "rdkit": {"tasks.lib.chemistry"},
     "stdnum": {"tasks.lib.finance", "tasks.lib.chemistry"},
     "torchao": {"tasks.lib.quantization"},
+    "mergekit": {"tasks.lib.merging"},
     "peft": {"tasks.lib.models"},
     "tokenizers": {"tasks.lib.models", "tasks.lib.mixture_plan"},
     "trl": {"tasks.lib.training", "tasks.lib.packing"},

@@ -52,6 +52,11 @@ def _plain(value: Any) -> Any:
 class StageConfig(Declared):
     """What a person may set of one stage."""
 
+    @property
+    def off(self) -> bool:
+        """Whether the stage is left out (only where it is declared with `through`)."""
+        return False
+
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 file with the safe loader.

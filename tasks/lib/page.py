@@ -16,7 +16,7 @@ from tasks.lib.records import by_dataset
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 
-NAMES = {"pretrain": "pretrained", "tune": "tuned", "align": "aligned", "distill": "student", "quantize": "quantised"}
+NAMES = {"pretrain": "pretrained", "merge": "merged", "tune": "tuned", "align": "aligned", "distill": "student", "quantize": "quantised"}
 KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (

@@ -91,6 +91,7 @@ class Options:
     needs: tuple[str, ...]
     retries: int
     timeout: int
+    through: str | None
 
 
 class Stage(Generic[P, A_co]):
@@ -101,6 +102,7 @@ class Stage(Generic[P, A_co]):
         self.fn, self.version = fn, version
         self.label, self.needs = options.label, options.needs
         self.retries, self.timeout = options.retries, options.timeout
+        self.through = options.through
         self.name = fn.__name__
         self.doc = inspect.getdoc(fn) or ""
         self.output: type[Artifact] = hints["return"]
@@ -116,6 +118,8 @@ class Stage(Generic[P, A_co]):
         """Hand the call to the current runner; without one, run it here."""
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        if self.through is not None and any(isinstance(value, StageConfig) and value.off for value in bound.arguments.values()):
+            return cast(A_co, bound.arguments[self.through])
         runner = RUNNER.get()
         if runner is None:
             from tasks.lib.execute import Direct  # the executor needs this module
@@ -130,7 +134,13 @@ class Stage(Generic[P, A_co]):
 
 
 def stage(
-    *, version: str, label: str | None = None, needs: tuple[str, ...] = (), retries: int = 0, timeout: int = 24 * 3600
+    *,
+    version: str,
+    label: str | None = None,
+    needs: tuple[str, ...] = (),
+    retries: int = 0,
+    timeout: int = 24 * 3600,
+    through: str | None = None,
 ) -> Callable[[Callable[Concatenate[Path, P], A]], Stage[P, A]]:
     """Declare `fn(out, cfg, *inputs) -> Artifact` as a stage.
 
@@ -140,14 +150,20 @@ def stage(
         needs: modules of tasks.lib that the stage imports when it runs; loaded before its clock starts.
         retries: attempts after the first that the orchestrator makes on a fault that may pass.
         timeout: seconds after which the orchestrator ends the stage.
+        through: the input that is passed on as it is, and no stage run, when the configuration says that the stage is off.
     """
 
     def declare(fn: Callable[Concatenate[Path, P], A]) -> Stage[P, A]:
-        made: Stage[P, A] = Stage(fn, version, Options(label, needs, retries, timeout))
+        made: Stage[P, A] = Stage(fn, version, Options(label, needs, retries, timeout, through))
         STAGES[made.name] = cast("Stage[..., Artifact]", made)
         return made
 
     return declare
+
+
+def distinct(*made: A) -> tuple[A, ...]:
+    """Artifacts without those that a stage which is off has passed on."""
+    return tuple({id(artifact): artifact for artifact in made}.values())
 
 
 def items(value: Any) -> list[Any]:

@@ -1,0 +1,215 @@
+"""Searches: the pipeline over every combination of values of some fields, up to the stage that they are about."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from flows.adapt import AdaptConfig
+from tasks.align import align
+from tasks.base import base
+from tasks.check import check
+from tasks.clean import clean
+from tasks.dedup import dedup
+from tasks.distill import distill
+from tasks.evaluate import Scores, evaluate
+from tasks.ingest import ingest
+from tasks.lib import config, places, replacing, store, tracking
+from tasks.lib.errors import ConfigError, SlmforgeError, StageError
+from tasks.lib.flow import Job, Order, flow
+from tasks.lib.model import Model
+from tasks.lib.score import TaskScore
+from tasks.merge import merge
+from tasks.pretrain import pretrain
+from tasks.quantize import quantize
+from tasks.split import Split, split
+from tasks.tune import tune
+
+Until = Literal["pretrain", "merge", "tune", "align", "distill", "quantize"]
+STAGES: tuple[str, ...] = get_args(Until)
+TRIAL = {"slmforge.flow": "sweep trial"}
+BITS = ("domain_bits_per_byte", "general_bits_per_byte")
+
+
+class TrialConfig(AdaptConfig):
+    """The pipeline's settings, and how far a trial goes."""
+
+    until: Until = Field(default="align", description="the stage whose model is scored")
+
+
+@flow(TrialConfig)
+def trial(job: Job[TrialConfig]) -> Scores:
+    """Adapt a model as far as the search asks, and score it; nothing is registered."""
+    cfg = job.cfg
+    read = ingest(cfg.ingest, job.sources)
+    check(cfg.check, job.expectations, read)
+    data = split(cfg.split, dedup(cfg.dedup, clean(cfg.clean, read)))
+    return evaluate(cfg.evaluate, job.domain.suite, data, _reach(job, data))
+
+
+def _reach(job: Job[TrialConfig], data: Split) -> Model:
+    """The model of the stage at which the trial ends."""
+    cfg = job.cfg
+    model = start = base(cfg.base, job.base)
+    steps: dict[str, Callable[[], Model]] = {
+        "pretrain": lambda: pretrain(cfg.pretrain, model, data, job.weights("corpus")),
+        "merge": lambda: merge(cfg.merge, start, model),
+        "tune": lambda: tune(cfg.tune, model, data, job.weights("tune")),
+        "align": lambda: align(cfg.align, model, data, job.weights("preference")),
+        "distill": lambda: distill(cfg.distill, model, data, job.weights("corpus", "tune")),
+        "quantize": lambda: quantize(cfg.quantize, model),
+    }
+    for name, step in steps.items():
+        model = step()
+        if name == cfg.until:
+            break
+    return model
+
+
+@dataclass
+class Trial:
+    """Values of the fields, and what came of them."""
+
+    values: dict[str, Any]
+    order: Order
+    artifact: str | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The values on one line."""
+        return ", ".join(f"{key}={json.dumps(value)}" for key, value in self.values.items())
+
+
+def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, as_json: bool) -> None:
+    """Run every combination, show them in one table and one page, and keep both as one run in MLflow.
+
+    Stages that trials have in common are made once. A trial that fails is shown with its error, and the others go on.
+
+    Raises:
+        ConfigError: before anything runs, if a field, a value or the score is none.
+        StageError: if no trial ended well.
+    """
+    grid = _grid(over)
+    trials = _trials(asked, grid, _last(grid, until))
+    jobs = [trial.job(one.order) for one in trials]
+    known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.tasks.values())]
+    by = by or [*known[len(BITS) :], *known][0]
+    if by not in known:
+        raise ConfigError(f"trials compared by {by!r}", "no such score in the domain", f"one of: {', '.join(known)}")
+    name = f"sweep-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    writer = tracking.RunWriter(asked.domain, name, None, {"slmforge.flow": "sweep"})
+    writer.params({"over": json.dumps(grid), "settings": json.dumps(asked.settings)})
+    for number, one in enumerate(trials, start=1):
+        _run(one, f"trial {number} of {len(trials)}", tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL))
+    best = _best(trials, by)
+    files = _write(asked.domain, name, trials, best, by)
+    for file in files:
+        writer.file(file)
+    writer.end("FAILED" if best is None else "FINISHED")
+    _show(trials, best, by, files[0], as_json)
+    if best is None:
+        raise StageError(f"{len(trials)} trials", f"none has a score of {by}: {trials[0].error}", "correct the fields")
+
+
+def _last(grid: dict[str, list[Any]], until: str | None) -> str:
+    """The stage whose model is scored: the last one that the fields are about, or a later one."""
+    about = [STAGES.index(stage) for name in grid if (stage := name.split(".")[0]) in STAGES]
+    last = max(about, default=STAGES.index("align"))
+    if until is not None and STAGES.index(until) < last:
+        raise ConfigError(
+            f"trials that end with {until}",
+            f"they are about {STAGES[last]}, which comes later",
+            f"leave --until out, or --until {STAGES[last]}",
+        )
+    return until or STAGES[last]
+
+
+def _grid(over: Sequence[str]) -> dict[str, list[Any]]:
+    """`["align.beta=[0.1, 0.5]", …]` as fields with their values."""
+    grid: dict[str, list[Any]] = {}
+    for word in over:
+        name = word.partition("=")[0]
+        value: Any = config.parse_overrides([word])
+        for part in name.split("."):
+            value = value[part]
+        if not isinstance(value, list) or not value:
+            raise ConfigError(f"values of {name}", f"{value!r}, which is no list", f"write for instance --over '{name}=[1, 2]'")
+        if name in grid:
+            raise ConfigError(f"values of {name}", "given twice", "write one list")
+        grid[name] = value
+    return grid
+
+
+def _trials(asked: Order, grid: dict[str, list[Any]], until: str) -> list[Trial]:
+    found = []
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        settings = (*asked.settings, *(f"{name}={json.dumps(value)}" for name, value in chosen.items()), f"until={until}")
+        found.append(Trial(chosen, Order(asked.domain, asked.config, settings, asked.edition, asked.mirror)))
+    return found
+
+
+def _run(one: Trial, said: str, child: tracking.RunWriter) -> None:
+    """Run one trial; what is wrong with it is its result."""
+    from flows import commands, screen
+
+    screen.console.print(f"\n{said}: {one.sentence}", style="bold", soft_wrap=True)
+    child.params(one.values)
+    try:
+        one.artifact = commands.run_flow(trial, one.order)["artifact"]
+    except SlmforgeError as error:
+        one.error = str(error).splitlines()[0]
+        child.tags({"slmforge.error": one.error})
+    else:
+        _score(one)
+        child.tags({"slmforge.artifact": one.artifact})
+        child.metrics({key: value for key, value in one.scores.items() if value is not None})
+    child.end("FAILED" if one.error else "FINISHED")
+
+
+def _score(one: Trial) -> None:
+    record = store.find(one.artifact or "")
+    assert record is not None
+    one.scores = {key: record.facts[key] for key in BITS}
+    for written in record.facts["tasks"]:
+        task = TaskScore.model_validate(written)
+        one.scores[task.task] = task.value
+        if task.low is not None and task.high is not None:
+            one.intervals[task.task] = (task.low, task.high)
+
+
+def _best(trials: list[Trial], by: str) -> Trial | None:
+    """The trial with the best score: the lowest bits per byte, or the highest of a task."""
+    scored = [one for one in trials if one.scores.get(by) is not None]
+    return min(scored, key=lambda one: (one.scores[by] or 0) * (1 if by in BITS else -1), default=None)
+
+
+def _write(domain: str, name: str, trials: list[Trial], best: Trial | None, by: str) -> tuple[Path, Path]:
+    """The page for people and the table for machines; they stay, because MLflow may be away."""
+    from tasks.lib import sweep_page
+
+    folder = places.runs() / "sweeps" / f"{domain}-{name}"
+    folder.mkdir(parents=True)
+    rows = [{"values": one.values, "scores": one.scores, "artifact": one.artifact, "error": one.error} for one in trials]
+    page, table = folder / "sweep.html", folder / "trials.json"
+    replacing.replace({page: sweep_page.render(domain, trials, best, by), table: json.dumps(rows, indent=1) + "\n"})
+    return page, table
+
+
+def _show(trials: list[Trial], best: Trial | None, by: str, page: Path, as_json: bool) -> None:
+    from flows import screen
+
+    if as_json:
+        rows = [{"values": t.values, "scores": t.scores, "artifact": t.artifact, "error": t.error, "best": t is best} for t in trials]
+        print(json.dumps({"by": by, "trials": rows}, indent=1))
+        return
+    screen.trials(trials, best, by)
+    print(f"report: {page}")
