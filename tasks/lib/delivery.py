@@ -290,10 +290,10 @@ def courier() -> Courier:
     return Courier(_once)
 
 
-def _once() -> str | None:
-    """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
+def _once(wait: bool) -> str | None:
+    """Deliver once, waiting for another process that is at it or leaving it to that; what cannot be delivered stays in the spool."""
     try:
-        deliver(wait=False)
+        deliver(wait=wait)
     except AWAY as error:
         return f"MLflow is away ({first_line(error)})"
     return spool.waits()
