@@ -45,6 +45,9 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
         with tempfile.TemporaryDirectory() as work:
             packed = Path(work) / "model"
             mlflow.transformers.save_model(str(folder), str(packed), task="text-generation", pip_requirements=_requirements())
+            # MLflow takes the folder for a repository of a hub and sends readers to its licence there; no such page exists,
+            # and the licences of what went in are in the lineage. Files of the model itself lie one folder deeper
+            (packed / "LICENSE.txt").unlink(missing_ok=True)
             mlflow_client.log_artifacts(run, str(packed), "model")
         mlflow_client.log_artifacts(run, str(evidence), EVIDENCE)
         try:
