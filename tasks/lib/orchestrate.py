@@ -1,5 +1,6 @@
 """Flows and stages as Prefect sees them (the only importer of prefect)."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,27 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
 
 from tasks.lib import servers, session, store
-from tasks.lib.errors import SlmforgeError, TrackingError
+from tasks.lib.errors import ConfigError, DataError, SlmforgeError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
 from tasks.lib.stage import Call
 
 LISTENER: list[Callable[[Event], None]] = []  # who shows the story of flows that run in this process
 RETRY_DELAYS: list[float] = [5, 30, 120]
+LOGGERS = ("prefect.task_runs", "prefect.flow_runs", "prefect.engine")
+
+
+def tell_once(record: logging.LogRecord) -> bool:
+    """Whether a line of Prefect's log says something new: the state of a run says in full what is wrong with data or settings.
+
+    Prefect would log it three times more, each with a traceback that leads nowhere but here.
+    """
+    fault = record.exc_info[1] if record.exc_info else None
+    return not isinstance(fault, (DataError, ConfigError))
+
+
+for name in LOGGERS:
+    logging.getLogger(name).addFilter(tell_once)
 
 
 class PrefectTasks:
