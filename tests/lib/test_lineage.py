@@ -21,6 +21,7 @@ from tasks.lib.stage import Call
 from tasks.lib.store import Artifact, Record
 from tasks.register import Version, register
 from tasks.split import Split
+from tests.conftest import ROOT
 
 DATA_STAGES = ("ingest", "check", "clean", "dedup", "split")
 PUBLISHED = "https://example.org/colours.csv"
@@ -164,6 +165,15 @@ def test_the_lineage_holds_the_verdicts_of_now_and_the_address_of_every_source(t
     assert colours["licence"] == "CC0-1.0"
     assert colours["bytes"] == (mirror / "published.csv").stat().st_size
     assert colours["rows_in"] == colours["rows_used"] + sum(colours["set_aside"].values())
+
+
+def test_the_readme_lists_what_is_unknown_in_the_same_words(toy: Path, weights: Path) -> None:
+    text = (ROOT / "README.md").read_text().split("lists under `unknown`")[1].split("In full:")[1]
+    listed = [" ".join(item.split()).replace("`", "") for item in text.split("\n\n")[1].removeprefix("- ").split("\n- ")]
+    gaps = {gap["fact"]: gap["reason"] for gap in Made(weights, Order("toy")).lineage()["unknown"]}
+    reasons = {**gaps, lineage.COMMIT: "only where a stage ran from code that is not known to the last byte; the reason says why"}
+    assert listed == [f"{fact}: {reasons[fact]}." for fact in [*lineage.UNKNOWN, lineage.COMMIT]]
+    assert gaps.keys() - {lineage.COMMIT} == lineage.UNKNOWN.keys()
 
 
 def test_the_record_of_ingest_and_its_mlflow_run_hold_the_address(toy: Path, weights: Path) -> None:
