@@ -207,9 +207,9 @@ def why(name: str, stage: str, **order: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def runs(name: str | None, as_json: bool) -> None:
     """List flow runs, deliver what waits for MLflow, and close its runs that were killed."""
-    from flows import commands
+    from flows import runs as listing
 
-    commands.runs(name, as_json)
+    listing.runs(name, as_json)
 
 
 @main.command()

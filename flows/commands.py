@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import history, places, store
+from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
@@ -86,9 +86,10 @@ def adapt(asked: Order) -> None:
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
     if planner.all_cached:
-        from tasks.lib import session
+        from tasks.lib import journal
 
-        session.log(asked, page.name, "CACHED", None)
+        with journal.opened(asked, page.name) as entry:
+            entry.all_cached("CACHED", planner.artifacts)
         for row in planner.rows:
             print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
         _finish(asked.domain, planner.rows[-1].id)
@@ -186,32 +187,6 @@ def why(asked: Order, stage: str) -> None:
     first = next((row for row in rows if row.state == "run" and not row.reason.endswith("will run")), None)
     if first is not None and first not in found:
         print(f"the first cause: {first.name} will run because {first.reason}")
-
-
-def runs(name: str | None, as_json: bool) -> None:
-    """List flow runs, after delivering what waits."""
-    from tasks.lib import spool, tracking
-
-    left = 0
-    if any(tracking.spool().glob("*.jsonl")):
-        from tasks.lib import delivery
-
-        courier = delivery.courier()
-        courier.start()
-        left = courier.finish(60)
-    place = places.runs() / "history.jsonl"
-    lines = [json.loads(line) for line in place.read_text().splitlines()] if place.is_file() else []
-    lines = [line for line in lines if name in (None, line["domain"])]
-    if as_json:
-        print(json.dumps({"runs": lines, "waiting_events": left, "refused_events": spool.refused()}, indent=1))
-        return
-    for line in lines[-30:]:
-        print(
-            f"{line['at']}  {line['flow']:<9} {line['domain']:<14} {line['status']:<16} made {len(line['made'])}, cached {len(line['cached'])}"
-        )
-    print(f"{len(lines)} runs; {left} events wait for MLflow")
-    if refused := spool.refused():
-        print(f"MLflow refused {refused} events for good; they lie with their reasons in {spool.refusals()}")
 
 
 def new(name: str) -> None:

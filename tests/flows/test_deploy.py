@@ -133,4 +133,4 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     versions = client.search_model_versions("name = 'toy'")
     assert sorted(str(version.version) for version in versions) == ["1", "2"]
     runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
-    assert {run.data.tags["slmforge.trigger"] for run in runs if "slmforge.trigger" in run.data.tags} == {"person", "schedule"}
+    assert {run.data.tags["slmforge.trigger"] for run in runs if "slmforge.trigger" in run.data.tags} == {"command line", "schedule"}
