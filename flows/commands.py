@@ -146,25 +146,47 @@ def in_store(model: str) -> bool:
     return store.find(model) is not None
 
 
-def show(asked: Order, stage: str | None) -> None:
-    """Print the resolved configuration, or the record of a stage's last artifact."""
-    from flows.adapt import adapt as page
+def show(asked: Order, stage: str | None, version: str | None = None) -> None:
+    """Print the resolved configuration, or the record of a stage's last artifact, of an older one, or behind a version."""
+    if stage is None and version is None:
+        from flows.adapt import adapt as page
 
-    if stage is None:
-        import sys
-
-        from ruamel.yaml import YAML
-
-        YAML(typ="safe", pure=True).dump(page.job(asked).cfg.model_dump(mode="json"), sys.stdout)
+        _yaml(page.job(asked).cfg.model_dump(mode="json"))
         return
-    last = history.read(asked.domain).get(stage)
+    from tasks.lib import evidence
+
+    if stage is not None and "/" in stage:
+        if version is not None:
+            raise ConfigError("one artifact", f"the id {stage!r} and version {version}", "give an id, or a stage and --version")
+        print(evidence.artifact(stage).model_dump_json(indent=1))
+    elif version is not None:
+        made = evidence.version(asked.domain, version)
+        if stage is None:
+            _yaml({one.split("/")[0]: evidence.artifact(one).config for one in evidence.behind_version(made)})
+        else:
+            print(evidence.of_version(made, stage).model_dump_json(indent=1))
+    else:
+        print(_last(asked.domain, str(stage)).model_dump_json(indent=1))
+
+
+def _yaml(content: dict[str, Any]) -> None:
+    import sys
+
+    from ruamel.yaml import YAML
+
+    YAML(typ="safe", pure=True).dump(content, sys.stdout)
+
+
+def _last(domain: str, stage: str) -> store.Record:
+    """The record of a stage's last artifact."""
+    last = history.read(domain).get(stage)
     record = store.find(last["id"]) if last else None
     if record is None:
-        known = ", ".join(history.read(asked.domain)) or "none"
+        known = ", ".join(history.read(domain)) or "none"
         raise ConfigError(
-            f"the last artifact of stage {stage!r} in {asked.domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
+            f"the last artifact of stage {stage!r} in {domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
         )
-    print(record.model_dump_json(indent=1))
+    return record
 
 
 def why(asked: Order, stage: str) -> None:

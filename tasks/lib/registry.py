@@ -11,11 +11,11 @@ import mlflow.transformers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tasks.lib import delivery, digests, store, tracking
+from tasks.lib import delivery, digests, local_registry, store, tracking
 from tasks.lib.errors import StageError, TrackingError
 
 KEY = "slmforge.register"  # the content that a version was made from
-TAG = "slmforge.lineage_sha256"
+TAG = local_registry.TAG
 EVIDENCE = "evidence"
 
 
