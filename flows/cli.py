@@ -13,7 +13,8 @@ from tasks.lib.errors import SlmforgeError
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXIT_CODES = """\b
 Exit codes: 0 done · 1 a fault in slmforge · 2 a setting or a command is wrong ·
-3 the data are wrong · 4 a stage or a server failed · 5 a plan has a blocker"""
+3 the data are wrong, or differ from their records · 4 a stage or a server failed ·
+5 a plan has a blocker"""
 DIFFERS, BLOCKED = 3, 5
 
 
