@@ -13,8 +13,9 @@ from tasks.lib.errors import SlmforgeError
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXIT_CODES = """\b
 Exit codes: 0 done · 1 a fault in slmforge · 2 a setting or a command is wrong ·
-3 the data are wrong · 4 a stage or a server failed · 5 a plan has a blocker"""
-BLOCKED = 5
+3 the data are wrong, or differ from their records · 4 a stage or a server failed ·
+5 a plan has a blocker"""
+DIFFERS, BLOCKED = 3, 5
 
 
 class Commands(click.Group):
@@ -88,7 +89,9 @@ def check(name: str, as_json: bool, **order: Any) -> None:
 
 @main.command()
 @click.argument("name")
+@click.argument("artifact", required=False, metavar="[STAGE/ID]")
 @ordered
+@click.option("--version", metavar="N", help="The rows that stand behind this version of the model.")
 @click.option(
     "--set-aside", "reason", is_flag=False, flag_value="all", metavar="[REASON]", help="Rows that are not used, of one reason or all."
 )
@@ -96,12 +99,16 @@ def check(name: str, as_json: bool, **order: Any) -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many are shown.")
 @click.option("--csv", "out", metavar="FILE", help="Write all of them to a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def rows(name: str, reason: str | None, dataset: str | None, limit: int, out: str | None, as_json: bool, **order: Any) -> None:
-    """Look at the rows of domain NAME: what the model will see, or what was set aside and why."""
+def rows(name: str, artifact: str | None, version: str | None, **given: Any) -> None:
+    """Look at the rows of domain NAME, now or of an older artifact: what the model sees, or what was set aside and why."""
     from flows import commands
     from flows import rows as looking
 
-    looking.rows(commands.order(name, **order), reason, dataset, limit, out, as_json)
+    order = {key: given.pop(key) for key in ("settings", "config", "edition", "mirror")}
+    if artifact is not None and "=" in artifact:  # a setting, not an artifact
+        order["settings"] = (artifact, *order["settings"])
+        artifact = None
+    looking.rows(looking.folders(commands.order(name, **order), artifact, version), **given)
 
 
 @main.command()
@@ -195,16 +202,17 @@ def evaluate(name: str, model: str | None, **order: Any) -> None:
 
 @main.command()
 @click.argument("name")
-@click.argument("stage", required=False)
+@click.argument("stage", required=False, metavar="[STAGE | STAGE/ID]")
 @ordered
-def show(name: str, stage: str | None, **order: Any) -> None:
-    """Show the resolved configuration of domain NAME, or the record of the last STAGE."""
+@click.option("--version", metavar="N", help="As it stands behind this version of the model.")
+def show(name: str, stage: str | None, version: str | None, **order: Any) -> None:
+    """Show the resolved configuration of domain NAME, or the record of the last STAGE, of an artifact, or of a version."""
     from flows import commands
 
     if stage is not None and "=" in stage:  # a setting, not a stage
         order["settings"] = (stage, *order["settings"])
         stage = None
-    commands.show(commands.order(name, **order), stage)
+    commands.show(commands.order(name, **order), stage, version)
 
 
 @main.command()
@@ -224,9 +232,20 @@ def why(name: str, stage: str, **order: Any) -> None:
 @click.option("--here", is_flag=True, help="Send what waits for another MLflow to the one that is set now.")
 def runs(name: str | None, as_json: bool, here: bool) -> None:
     """List flow runs, deliver what waits for MLflow, and close its runs that were killed."""
-    from flows import commands
+    from flows import runs as listing
 
-    commands.runs(name, as_json, here)
+    listing.runs(name, as_json, here)
+
+
+@main.command()
+@click.argument("name", required=False, metavar="[NAME | STAGE/ID]")
+@click.option("--version", metavar="N", help="What stands behind this version of the domain's model [everything].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def verify(name: str | None, version: str | None, as_json: bool) -> None:
+    """Read the files of domain NAME, or of one artifact, or all, again, and compare them with their records."""
+    from flows import verify as verifying
+
+    sys.exit(0 if verifying.verify(name, version, as_json) else DIFFERS)
 
 
 @main.command()

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import history, places, store
+from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
@@ -86,9 +86,10 @@ def adapt(asked: Order) -> None:
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
     if planner.all_cached:
-        from tasks.lib import session
+        from tasks.lib import journal
 
-        session.log(asked, page.name, "CACHED", None)
+        with journal.opened(asked, page.name) as entry:
+            entry.all_cached("CACHED", planner.artifacts)
         for row in planner.rows:
             print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
         _finish(asked.domain, planner.rows[-1].id)
@@ -145,25 +146,47 @@ def in_store(model: str) -> bool:
     return store.find(model) is not None
 
 
-def show(asked: Order, stage: str | None) -> None:
-    """Print the resolved configuration, or the record of a stage's last artifact."""
-    from flows.adapt import adapt as page
+def show(asked: Order, stage: str | None, version: str | None = None) -> None:
+    """Print the resolved configuration, or the record of a stage's last artifact, of an older one, or behind a version."""
+    if stage is None and version is None:
+        from flows.adapt import adapt as page
 
-    if stage is None:
-        import sys
-
-        from ruamel.yaml import YAML
-
-        YAML(typ="safe", pure=True).dump(page.job(asked).cfg.model_dump(mode="json"), sys.stdout)
+        _yaml(page.job(asked).cfg.model_dump(mode="json"))
         return
-    last = history.read(asked.domain).get(stage)
+    from tasks.lib import evidence
+
+    if stage is not None and "/" in stage:
+        if version is not None:
+            raise ConfigError("one artifact", f"the id {stage!r} and version {version}", "give an id, or a stage and --version")
+        print(evidence.artifact(stage).model_dump_json(indent=1))
+    elif version is not None:
+        made = evidence.version(asked.domain, version)
+        if stage is None:
+            _yaml({one.split("/")[0]: evidence.artifact(one).config for one in evidence.behind_version(made)})
+        else:
+            print(evidence.of_version(made, stage).model_dump_json(indent=1))
+    else:
+        print(_last(asked.domain, str(stage)).model_dump_json(indent=1))
+
+
+def _yaml(content: dict[str, Any]) -> None:
+    import sys
+
+    from ruamel.yaml import YAML
+
+    YAML(typ="safe", pure=True).dump(content, sys.stdout)
+
+
+def _last(domain: str, stage: str) -> store.Record:
+    """The record of a stage's last artifact."""
+    last = history.read(domain).get(stage)
     record = store.find(last["id"]) if last else None
     if record is None:
-        known = ", ".join(history.read(asked.domain)) or "none"
+        known = ", ".join(history.read(domain)) or "none"
         raise ConfigError(
-            f"the last artifact of stage {stage!r} in {asked.domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
+            f"the last artifact of stage {stage!r} in {domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
         )
-    print(record.model_dump_json(indent=1))
+    return record
 
 
 def why(asked: Order, stage: str) -> None:
@@ -186,32 +209,6 @@ def why(asked: Order, stage: str) -> None:
     first = next((row for row in rows if row.state == "run" and not row.reason.endswith("will run")), None)
     if first is not None and first not in found:
         print(f"the first cause: {first.name} will run because {first.reason}")
-
-
-def runs(name: str | None, as_json: bool, here: bool) -> None:
-    """List flow runs, after delivering what waits, with `here` to the MLflow that is set now."""
-    from tasks.lib import spool, tracking
-
-    left = 0
-    if any(tracking.spool().glob("*.jsonl")):
-        from tasks.lib import delivery
-
-        courier = delivery.courier(here=here)
-        courier.start()
-        left = courier.finish(60)
-    place = places.runs() / "history.jsonl"
-    lines = [json.loads(line) for line in place.read_text().splitlines()] if place.is_file() else []
-    lines = [line for line in lines if name in (None, line["domain"])]
-    if as_json:
-        print(json.dumps({"runs": lines, "waiting_events": left, "refused_events": spool.refused()}, indent=1))
-        return
-    for line in lines[-30:]:
-        print(
-            f"{line['at']}  {line['flow']:<9} {line['domain']:<14} {line['status']:<16} made {len(line['made'])}, cached {len(line['cached'])}"
-        )
-    print(f"{len(lines)} runs; {left} events wait for MLflow")
-    if refused := spool.refused():
-        print(f"MLflow refused {refused} events for good; they lie with their reasons in {spool.refusals()}")
 
 
 def new(name: str) -> None:

@@ -19,18 +19,18 @@ SHOWN = (*CONTENT, "rating", "winner")
 Row = dict[str, Any]
 
 
-def rows(asked: Order, reason: str | None, dataset: str | None, limit: int, out: str | None, as_json: bool) -> None:
-    """Show rows of the last preparation, or write all of them to a CSV file.
+def rows(made: dict[str, Path], reason: str | None, dataset: str | None, limit: int, out: str | None, as_json: bool) -> None:
+    """Show rows of a preparation, or write all of them to a CSV file.
 
     Args:
-        asked: the domain and its settings.
+        made: the folders of the data stages' artifacts, by stage.
         reason: the reason for which they were set aside, "all" for every one, None for rows in use.
         dataset: of this dataset alone.
         limit: how many are shown.
         out: a CSV file that takes all of them; cells that a spreadsheet would run as formulas get a leading apostrophe.
         as_json: print one JSON object a line.
     """
-    found = _used(asked) if reason is None else _set_aside(asked)
+    found = _used(made) if reason is None else _set_aside(made)
     known: Counter[str] = Counter()
     chosen = []
     for row in found:
@@ -69,8 +69,27 @@ def _prepared(asked: Order) -> dict[str, Path]:
     return made
 
 
-def _set_aside(asked: Order) -> Iterator[Row]:
-    for stage, folder in _prepared(asked).items():
+def folders(asked: Order, artifact: str | None, version: str | None) -> dict[str, Path]:
+    """The folders of the data stages' artifacts: of this order as far as they are made, or behind an artifact or a version.
+
+    Raises:
+        ConfigError: if the data were not read, or if there is no such artifact or version.
+    """
+    if artifact is None and version is None:
+        return _prepared(asked)
+    from tasks.lib import evidence
+
+    if artifact is not None and version is not None:
+        raise ConfigError("rows of one preparation", f"the id {artifact!r} and version {version}", "give one of them")
+    named = (
+        evidence.behind_version(evidence.version(asked.domain, version)) if version is not None else [evidence.artifact(str(artifact)).id]
+    )
+    found = {one.split("/")[0]: store.root() / evidence.artifact(one).id for one in evidence.behind(named)}
+    return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def _set_aside(made: dict[str, Path]) -> Iterator[Row]:
+    for stage, folder in made.items():
         if stage in STAGES:
             for row in iterate(folder, "set_aside"):
                 record = json.loads(row["record"])  # ingest keeps the columns as they were read, later stages the record
@@ -79,11 +98,11 @@ def _set_aside(asked: Order) -> Iterator[Row]:
                 yield {**row, **place, "stage": stage, "record": content}
 
 
-def _used(asked: Order) -> Iterator[Row]:
-    made = _prepared(asked)
+def _used(made: dict[str, Path]) -> Iterator[Row]:
     if "split" not in made:
+        known = ", ".join(made) or "none"
         raise ConfigError(
-            f"rows in use in domain {asked.domain!r}", "its data stages are not done", f"run `slmforge check {asked.domain}` first"
+            "rows in use, which are those of stage split", f"data stages there are: {known}", "run `slmforge check NAME` first"
         )
     for part in PARTS:
         for row in iterate(made["split"], part):

@@ -23,6 +23,9 @@ MARKS = {
     "blocked": Text("x", "red"),
 }
 
+STATES = {"FINISHED": "green", "CACHED": "dim", "NOTHING CHANGED": "dim", "RUNNING": "yellow", "FAILED": "red", "KILLED": "red"}
+KNOWN = {"report": "report", "MLflow": "mlflow_run", "Prefect": "prefect_flow_run"}  # where a run is known, and by which field
+
 
 def story(event: Event) -> None:
     """A line when a stage starts to run, and one when it is done."""
@@ -174,6 +177,60 @@ def trials(found: Sequence[Any], best: Any, by: str) -> None:
         table.add_row("*" if one is best else "", *(str(value) for value in one.values.values()), *cells, style=style)
     console.print()
     console.print(table)
+
+
+def runs(lines: list[dict[str, Any]]) -> None:
+    """Flow runs, where else they are known, and why some did not finish."""
+    beside = console.width >= NARROW
+    table = Table(box=None, pad_edge=False)
+    for name in ("began (UTC)", "took"):
+        table.add_column(name, no_wrap=True)
+    for name in ("flow", "domain", "status", "started by"):
+        table.add_column(name, overflow="fold")
+    for name in ("made", "cached"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in KNOWN if beside else {}:
+        table.add_column(name, no_wrap=True)
+    for line in lines:
+        status = f"{line['status']} ({line['stage']})" if line["status"] == "RUNNING" and line["stage"] else line["status"]
+        table.add_row(
+            _when(line), "" if line["seconds"] is None else duration(line["seconds"]), line["flow"], line["domain"],
+            Text(status, STATES.get(line["status"], "")), line["trigger"] or "", str(len(line["made"])), str(len(line["cached"])),
+            *([_short(line[key]) for key in KNOWN.values()] if beside else []),
+        )  # fmt: skip
+    console.print(table)
+    known = [(line, [f"{name} {_short(line[key])}" for name, key in KNOWN.items() if line[key]]) for line in lines if not beside]
+    _below("where else they are known", [(Text(_when(line)), ", ".join(places)) for line, places in known if places])
+    failed = [line for line in lines if line["error"]]
+    heads = [Text.assemble(f"{_when(line)}  {line['domain']}  ", (line["status"], "red")) for line in failed]
+    _below("why they did not finish", [(head, line["error"]) for head, line in zip(heads, failed, strict=True)])
+
+
+def _below(title: str, rows: list[tuple[Text, str]]) -> None:
+    """What stands under a table, because beside it its words would be broken."""
+    if rows:
+        console.print(f"\n{title}")
+    for head, text in rows:
+        _hung(Text.assemble(head, "  "), Text(text))
+
+
+def _when(line: dict[str, Any]) -> str:
+    """When a run began; of older ones only their end is known."""
+    when = (line["began"] or line["at"])[:19].replace("T", " ")
+    return when if line["began"] else f"{when} (end)"
+
+
+def _short(identifier: str | None) -> str:
+    """Enough of an identifier to find it by: of a report, which is short, all of it."""
+    return "" if identifier is None else identifier if "/" in identifier else identifier[:8]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def size(number: float) -> str:

@@ -41,15 +41,20 @@ def ui(once: bool) -> None:
 
 def _start_mlflow() -> tuple[subprocess.Popen[bytes], str]:
     """MLflow's server on the default store, which is made first, under its lock."""
-    from tasks.lib import delivery
+    from tasks.lib import delivery, tracking_store
 
     delivery.deliver()
-    with delivery.store_lock(wait=True):
-        delivery.client().search_experiments(max_results=1)
+    with tracking_store.store_lock(wait=True):
+        tracking_store.client().search_experiments(max_results=1)
     port = servers.free_port()
     log = places.runs() / "tracking" / "server.log"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", delivery.tracking_uri(), "--default-artifact-root", str(delivery.store_folder() / "files")]
+    command += [
+        "--backend-store-uri",
+        tracking_store.tracking_uri(),
+        "--default-artifact-root",
+        str(tracking_store.store_folder() / "files"),
+    ]
     with log.open("ab") as output:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"

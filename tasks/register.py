@@ -36,7 +36,7 @@ class Version(Artifact):
         return missing_version(self.name, self.version)
 
 
-@stage(version="2", needs=("registry",), retries=2)
+@stage(version="3", needs=("registry",), retries=2)
 def register(
     out: Path, cfg: RegisterConfig, declared: Declaration, checked: Checked, model: Model, scores: tuple[Scores, ...], data: Split
 ) -> Version:

@@ -14,7 +14,7 @@ CODE = sorted([*(ROOT / "flows").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
 # a heavy library -> the modules that may import it; stage bodies may name one lazily, flows never
 IMPORTERS = {
     "prefect": {"tasks.lib.orchestrate", "tasks.lib.deployments"},
-    "mlflow": {"tasks.lib.delivery", "tasks.lib.registry"},
+    "mlflow": {"tasks.lib.delivery", "tasks.lib.registry", "tasks.lib.tracking_store"},
     "great_expectations": {"tasks.lib.expectations", "tasks.lib.batch_results", "tasks.lib.data_docs", "tasks.lib.pack_expectations"},
     "lm_eval": {"tasks.lib.scoring"},
     "rensa": {"tasks.lib.near"},

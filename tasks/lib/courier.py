@@ -9,9 +9,12 @@ from tasks.lib import spool, tracking
 
 
 class Courier:
-    """Calls `deliver` every few seconds; it returns why something had to stay, or None."""
+    """Calls `deliver` every few seconds; it returns why something had to stay, or None.
 
-    def __init__(self, deliver: Callable[[], str | None], interval: float = 2.0) -> None:
+    The last round passes True: it waits for another process that delivers now, which would leave behind what was just written.
+    """
+
+    def __init__(self, deliver: Callable[[bool], str | None], interval: float = 2.0) -> None:
         self._deliver = deliver
         self._stop = threading.Event()
         self._interval = interval
@@ -25,10 +28,10 @@ class Courier:
 
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
-            self._once()
+            self._once(last=False)
 
-    def _once(self) -> None:
-        self.fault = self._deliver()
+    def _once(self, *, last: bool) -> None:
+        self.fault = self._deliver(last)
 
     def finish(self, seconds: float = 20.0) -> int:
         """Stop, try once more for at most `seconds`, say what did not arrive, and return how many events are left."""
@@ -36,10 +39,11 @@ class Courier:
         deadline = time.monotonic() + seconds
         self._thread.join(seconds)
         if not self._thread.is_alive():
-            last = threading.Thread(target=self._once, daemon=True)
+            last = threading.Thread(target=self._once, kwargs={"last": True}, daemon=True)
             last.start()
             last.join(max(1.0, deadline - time.monotonic()))
-        left, refused = spool.pending(), spool.refused() - self._refused
+        # what a run that goes on has written is brought by its own courier
+        left, refused = spool.pending(going_on=False), spool.refused() - self._refused
         # to stderr: stdout may be JSON for machines
         if left:
             why = self.fault or "MLflow is slow"

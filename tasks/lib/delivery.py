@@ -1,11 +1,8 @@
 """From the spool to MLflow: in order, each event once, whenever the store can be reached (the importer of mlflow)."""
 
-import fcntl
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric,
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks.lib import places, servers, spool, tracking
+from tasks.lib import servers, spool, tracking, tracking_store
 from tasks.lib.courier import Courier
 
 # how a store that cannot be reached, or is busy, shows itself
@@ -31,59 +28,6 @@ class HeldUpError(Exception):
     """A run cannot be delivered now for a reason of its own; MLflow is there."""
 
 
-def store_folder() -> Path:
-    """The folder of the default store."""
-    return places.runs() / "tracking"
-
-
-def tracking_uri(server: str | None = None) -> str:
-    """The store that `tracking.server` names so; of None the one that is set now: `MLFLOW_TRACKING_URI`, or sqlite beside the artifacts."""
-    if server is None or server == tracking.server():
-        server = os.environ.get("MLFLOW_TRACKING_URI")  # which may hold a password
-    return server or f"sqlite:///{store_folder() / 'mlflow.db'}"
-
-
-def artifact_location(experiment: str, uri: str) -> str | None:
-    """Where files of an experiment go; None lets a server decide."""
-    if urllib.parse.urlparse(uri).scheme in ("http", "https"):
-        return None
-    return (store_folder() / "files" / experiment).as_uri()
-
-
-@contextmanager
-def store_lock(*, wait: bool) -> Iterator[bool]:
-    """One deliverer at a time, which also makes a new sqlite store safe to create."""
-    place = places.runs() / "spool.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def client(server: str | None = None) -> MlflowClient:
-    """A client of a tracking store, the one that is set now if none is named (call with the store lock held the first time)."""
-    uri = tracking_uri(server)
-    if uri == tracking_uri(""):
-        _create_store(store_folder() / "mlflow.db")
-    return MlflowClient(uri)
-
-
-def _create_store(file: Path) -> None:
-    """Make the default store whole or not at all: its migrations, cut off half-way, could never be taken up again."""
-    if file.is_file():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in file.parent.glob(".new-*"):
-        leftover.unlink()
-    new = file.parent / f".new-{os.getpid()}.db"
-    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
-    new.replace(file)
-
-
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
     """The experiment of a domain, created when it is new.
 
@@ -93,7 +37,7 @@ def experiment_id(mlflow: MlflowClient, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(mlflow.create_experiment(name, artifact_location=artifact_location(name, mlflow.tracking_uri)))
+            return str(mlflow.create_experiment(name, artifact_location=tracking_store.artifact_location(name, mlflow.tracking_uri)))
         except MlflowException:
             found = mlflow.get_experiment_by_name(name)  # another client was faster
             if found is None:
@@ -124,7 +68,7 @@ def deliver(*, wait: bool = True, here: bool = False) -> int:
     Raises:
         MlflowException, OSError: when the store cannot be reached; nothing is lost, call again.
     """
-    with store_lock(wait=wait) as held:
+    with tracking_store.store_lock(wait=wait) as held:
         away: dict[str, Exception] = {}
         for path in spool.files() if held else []:
             file = spool.SpoolFile(path)
@@ -135,7 +79,7 @@ def deliver(*, wait: bool = True, here: bool = False) -> int:
                 _try(file, server, away)
             if server in away and server != tracking.server():
                 file.hold_up(
-                    f"the MLflow for which it was begun, {tracking_uri(server)}, is away ({first_line(away[server])}); "
+                    f"the MLflow for which it was begun, {tracking_store.tracking_uri(server)}, is away ({first_line(away[server])}); "
                     "`slmforge runs --here` sends it to the one that is set now"
                 )
     if (fault := away.get(tracking.server())) is not None:
@@ -145,7 +89,7 @@ def deliver(*, wait: bool = True, here: bool = False) -> int:
 
 def _try(file: spool.SpoolFile, server: str, away: dict[str, Exception]) -> None:
     """Deliver one file; note its server in `away` when it cannot be reached."""
-    mlflow = client(server)
+    mlflow = tracking_store.client(server)
     try:
         _Delivery(mlflow, file).run()
     except HeldUpError as reason:
@@ -314,10 +258,10 @@ def courier(*, here: bool = False) -> Courier:
     return Courier(partial(_once, here))
 
 
-def _once(here: bool) -> str | None:
-    """Deliver once, unless another process is at it; what cannot be delivered stays in the spool."""
+def _once(here: bool, wait: bool) -> str | None:
+    """Deliver once, waiting for another process that is at it or leaving it to that; what cannot be delivered stays in the spool."""
     try:
-        deliver(wait=False, here=here)
+        deliver(wait=wait, here=here)
     except AWAY as error:
         return f"MLflow is away ({first_line(error)})"
     return spool.waits()

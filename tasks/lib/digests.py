@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import rfc8785
 
 from tasks.lib import places
 from tasks.lib.errors import StageError
+
+PIECE = 1 << 22  # bytes that are read at a time where progress is shown
 
 
 def canonical(value: Any) -> bytes:
@@ -38,10 +41,16 @@ def of_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def of_file(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
+def of_file(path: Path, told: Callable[[int], object] | None = None) -> str:
+    """sha256 (hex) of a file's bytes; `told` hears of the bytes that were read, for a bar."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if told is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.sha256()
+        while piece := file.read(PIECE):
+            found.update(piece)
+            told(len(piece))
+        return found.hexdigest()
 
 
 class Remembered:

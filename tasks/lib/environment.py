@@ -32,7 +32,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    # faults are told once, by us; Prefect's run pages keep their tracebacks
+    # faults are told once, by us; Prefect's run pages keep the tracebacks of those that are not of data or settings
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "PREFECT_CLI_PROMPT": "false",

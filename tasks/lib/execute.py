@@ -43,11 +43,13 @@ class Session:
     tags: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     listener: Callable[[Event], None] = lambda event: None
+    noted: Callable[[Event], None] = lambda event: None
     events: list[Event] = field(default_factory=list)
 
     def tell(self, event: Event) -> None:
-        """Keep an event and pass it on."""
+        """Keep an event, note it and pass it on."""
         self.events.append(event)
+        self.noted(event)
         self.listener(event)
 
 

@@ -11,6 +11,16 @@ from tasks.lib.store import Artifact, Record
 
 SCHEMA = "slmforge.lineage/2"
 LINEAGE = "lineage.json"
+COMMIT = "git commit"  # unknown of some runs only, each for a reason of its own
+UNKNOWN = {  # of every version; the README says the same, in the same words
+    "approval": "no decision of a person on a model is recorded; decisions on drafted questions are in the domain's "
+    "data/review-*-decisions.jsonl, and who accepted the data, when and why, is in the record of the check",
+    "energy": "it is not measured",
+    "de-identification": "nothing detects or removes personal data; sensitive: in domain.yaml only keeps raw values out of check results "
+    "and their pages; rows, sets of rows set aside, and sample answers are kept as they are",
+    "signature": "nothing is signed, and there is no hash-chained ledger; files are named by sha256, and whoever can write to the runs "
+    "folder can change both a file and its record; keep the lineage digest elsewhere if that matters",
+}
 
 
 class Declaration(Declared):
@@ -114,17 +124,11 @@ def _diffs(stages: dict[str, Any]) -> dict[str, str]:
 
 def _unknown(stages: dict[str, Any]) -> list[dict[str, str]]:
     """What this record cannot say, and why."""
-    gaps = []
     unsaid = {
         record["made"].get("commit_unknown", "some stages ran outside a flow") for record in stages.values() if _unsaid(record["made"])
     }
-    if unsaid:
-        gaps.append({"fact": "git commit", "reason": "; ".join(sorted(unsaid))})
-    gaps.append({"fact": "approval", "reason": "approval is not recorded by this pipeline"})
-    gaps.append({"fact": "energy", "reason": "not measured"})
-    gaps.append({"fact": "de-identification", "reason": "no stage looks for personal data"})
-    gaps.append({"fact": "signature", "reason": "files are named by sha256, nothing is signed"})
-    return gaps
+    commit = {COMMIT: "; ".join(sorted(unsaid))} if unsaid else {}
+    return [{"fact": fact, "reason": reason} for fact, reason in {**commit, **UNKNOWN}.items()]
 
 
 def _unsaid(made: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Flows and stages as Prefect sees them (the only importer of prefect)."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,18 +9,32 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
 
-from tasks.lib import servers, session, store
-from tasks.lib.errors import SlmforgeError, TrackingError
+from tasks.lib import journal, servers, session, store
+from tasks.lib.errors import ConfigError, DataError, SlmforgeError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
 from tasks.lib.stage import Call
 
 LISTENER: list[Callable[[Event], None]] = []  # who shows the story of flows that run in this process
 RETRY_DELAYS: list[float] = [5, 30, 120]
+LOGGERS = ("prefect.task_runs", "prefect.flow_runs", "prefect.engine")
+
+
+def tell_once(record: logging.LogRecord) -> bool:
+    """Whether a line of Prefect's log says something new: the state of a run says in full what is wrong with data or settings.
+
+    Prefect would log it three times more, each with a traceback that leads nowhere but here.
+    """
+    fault = record.exc_info[1] if record.exc_info else None
+    return not isinstance(fault, (DataError, ConfigError))
+
+
+for name in LOGGERS:
+    logging.getLogger(name).addFilter(tell_once)
 
 
 class PrefectTasks:
@@ -100,22 +115,30 @@ def prefect_flow(page: Flow[Any]) -> Any:
 
 def run_order(page: Flow[Any], order: Order) -> State[Any]:
     """Inside a Prefect flow run: plan where that can end it, then run every stage as a task."""
-    if page.only_if_changed and page.plan(page.job(order)).all_cached:
-        session.log(order, page.name, "NOTHING CHANGED", None)
-        create_markdown_artifact("Nothing changed: every stage is cached.", key=f"{order.domain}-{page.name}")
-        return Completed(message="nothing changed", data={"outcome": "nothing changed"})
     context = FlowRunContext.get()
     flow_run = context.flow_run if context is not None else None
-    tags = {"prefect.flow_run_id": str(flow_run.id)} if flow_run is not None else {}
-    tags["slmforge.trigger"] = "schedule" if flow_run is not None and flow_run.auto_scheduled else "person"
-    with session.open_session(page, order, tags) as (job, current):
-        current.listener = LISTENER[-1] if LISTENER else current.listener
-        artifact = page.under(PrefectTasks(Direct(current)), job)
-        if artifact.stage == "report":
-            store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards
-        _summarise(current, artifact)
+    identifier, trigger = (None, journal.COMMAND) if flow_run is None else (str(flow_run.id), _trigger(flow_run))
+    with journal.opened(order, page.name, trigger, identifier) as entry:
+        if page.only_if_changed and (planner := page.plan(page.job(order))).all_cached:
+            entry.all_cached("NOTHING CHANGED", planner.artifacts)
+            create_markdown_artifact("Nothing changed: every stage is cached.", key=f"{order.domain}-{page.name}")
+            return Completed(message="nothing changed", data={"outcome": "nothing changed"})
+        tags = {"slmforge.trigger": trigger} | ({"prefect.flow_run_id": identifier} if identifier else {})
+        with session.open_session(page, order, tags, entry) as (job, current):
+            current.listener = LISTENER[-1] if LISTENER else current.listener
+            artifact = page.under(PrefectTasks(Direct(current)), job)
+            if artifact.stage == "report":
+                store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards
+            _summarise(current, artifact)
     made = sum(event.state == "made" for event in current.events)
     return Completed(message=f"{made} stages made", data={"outcome": "adapted", "artifact": artifact.id, "digest": artifact.digest})
+
+
+def _trigger(flow_run: FlowRun) -> str:
+    """What started a flow run."""
+    if flow_run.auto_scheduled:
+        return journal.SCHEDULE
+    return journal.COMMAND if flow_run.deployment_id is None else journal.DEPLOYMENT
 
 
 def _summarise(current: Session, artifact: Any) -> None:

@@ -128,8 +128,19 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        tasks=_tasks(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
+        tasks=_tasks(entries), accepted=_accepted(checked), **ledger(data), **_drawings(entries, contest), **_origin(calls),
     )  # fmt: skip
+
+
+def _accepted(checked: Artifact) -> list[tuple[dict[str, Any], list[str]]]:
+    """Who accepted which datasets, as the record of the check keeps it, and with it the lineage."""
+    record = store.find(checked.id)
+    expectations = (record.inputs.get("expectations") or {}) if record else {}
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for dataset, entry in sorted(expectations.get("accepted", {}).items()):
+        said = {key: entry[key] for key in ("by", "on", "why")}
+        found.setdefault(repr(said), (said, []))[1].append(dataset)
+    return list(found.values())
 
 
 def _gains(entries: Sequence[Entry]) -> Iterator[Gain]:

@@ -59,6 +59,11 @@ class Planner:
         return all(row.state == "cached" for row in self.rows)
 
     @property
+    def artifacts(self) -> list[tuple[str, str]]:
+        """Every stage with the artifact that it has, as far as it has one."""
+        return [(row.name, row.id) for row in self.rows if row.id]
+
+    @property
     def blockers(self) -> list[PlanRow]:
         """Stages whose result forbids to go on."""
         return [row for row in self.rows if row.state == "blocked"]

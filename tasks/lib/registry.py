@@ -11,11 +11,11 @@ import mlflow.transformers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tasks.lib import delivery, digests, store, tracking
+from tasks.lib import delivery, digests, local_registry, store, tracking, tracking_store
 from tasks.lib.errors import StageError, TrackingError
 
 KEY = "slmforge.register"  # the content that a version was made from
-TAG = "slmforge.lineage_sha256"
+TAG = local_registry.TAG
 EVIDENCE = "evidence"
 
 
@@ -37,7 +37,7 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
     """
     with _said(f"model version of {name!r}"):
         delivery.deliver()
-        mlflow_client = delivery.client()
+        mlflow_client = tracking_store.client()
         found = _find(mlflow_client, name, tags)
         if found is not None:
             return Registered(str(found.version), str(found.run_id), str(found.tags.get(TAG, "")))
@@ -45,6 +45,9 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
         with tempfile.TemporaryDirectory() as work:
             packed = Path(work) / "model"
             mlflow.transformers.save_model(str(folder), str(packed), task="text-generation", pip_requirements=_requirements())
+            # MLflow takes the folder for a repository of a hub and sends readers to its licence there; no such page exists,
+            # and the licences of what went in are in the lineage. Files of the model itself lie one folder deeper
+            (packed / "LICENSE.txt").unlink(missing_ok=True)
             mlflow_client.log_artifacts(run, str(packed), "model")
         mlflow_client.log_artifacts(run, str(evidence), EVIDENCE)
         try:
@@ -66,7 +69,7 @@ def fetch(found: Registered, name: str, place: Path) -> None:
     path = f"{EVIDENCE}/{place.name}"
     asked = f"{path} of version {found.version} of {name!r}"
     with _said(asked), tempfile.TemporaryDirectory() as work:
-        mlflow_client = delivery.client()
+        mlflow_client = tracking_store.client()
         digest = "nothing"
         if path in {entry.path for entry in mlflow_client.list_artifacts(found.run, EVIDENCE)}:
             file = Path(mlflow_client.download_artifacts(found.run, path, work))
@@ -82,7 +85,7 @@ def fetch(found: Registered, name: str, place: Path) -> None:
 @contextmanager
 def _said(asked: str) -> Iterator[None]:
     """MLflow's errors as ours: whether to wait for it, or to put something right there."""
-    where = f"{asked} in {delivery.tracking_uri()}"
+    where = f"{asked} in {tracking_store.tracking_uri()}"
     try:
         yield
     except delivery.HeldUpError as error:

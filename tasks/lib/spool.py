@@ -149,11 +149,13 @@ def files() -> list[Path]:
     return sorted(tracking.spool().glob("*.jsonl"))
 
 
-def pending() -> int:
-    """Events that MLflow has not seen; a file that is delivered to its end meanwhile has none."""
+def pending(*, going_on: bool = True) -> int:
+    """Events that MLflow has not seen, those of runs that go on included or not; a file that is delivered meanwhile has none."""
     total = 0
     for file in tracking.spool().glob("*.jsonl"):
         try:
+            if not going_on and tracking.is_alive(file):
+                continue
             state = read_state(file)  # before the file: it goes later
             total += len(file.read_bytes()[state.offset :].splitlines())
         except FileNotFoundError:

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,19 +114,31 @@ def verify(record: Record) -> None:
     Raises:
         DataError: naming the file that is missing or differs.
     """
-    folder = root() / record.id
+    for entry, found in differing(record):
+        folder = root() / record.id
+        raise DataError(
+            f"the artifact {record.id} as it was committed",
+            f"{found} in place of {entry.bytes:,} bytes with sha256 {entry.sha256[:12]}…",
+            f"delete the folder {folder} and run the same command again: the stage will make it anew",
+            file=folder / entry.path,
+        )
+
+
+def differing(record: Record, told: Callable[[int], object] | None = None) -> Iterator[tuple[FileEntry, str]]:
+    """Files that are not as the record says, and what is there; `told` hears of the bytes that were read."""
     for entry in record.files:
-        file = folder / entry.path
-        found = "nothing" if not file.is_file() else None
-        if found is None and (file.stat().st_size != entry.bytes or digests.of_file(file) != entry.sha256):
-            found = f"{file.stat().st_size:,} bytes with another sha256"
-        if found:
-            raise DataError(
-                f"the artifact {record.id} as it was committed",
-                f"{found} in place of {entry.bytes:,} bytes with sha256 {entry.sha256[:12]}…",
-                f"delete the folder {folder} and run the same command again: the stage will make it anew",
-                file=file,
-            )
+        file = root() / record.id / entry.path
+        if not file.is_file():
+            yield entry, "nothing"
+        elif file.stat().st_size != entry.bytes:
+            yield entry, f"{file.stat().st_size:,} bytes"
+        elif (found := digests.of_file(file, told)) != entry.sha256:
+            yield entry, f"{entry.bytes:,} bytes with sha256 {found[:12]}…"
+
+
+def identifiers() -> list[str]:
+    """The ids of all committed artifacts."""
+    return sorted(record.parent.relative_to(root()).as_posix() for record in root().glob(f"[!.]*/[!.]*/{RECORD}"))
 
 
 @contextmanager

@@ -151,6 +151,16 @@ def test_the_registered_model_loads_and_answers(mlflow: MlflowClient, adapted: P
     assert answer[0]["generated_text"].startswith("alpha beta")
 
 
+def test_the_registered_files_name_no_address_that_was_made_up(mlflow: MlflowClient, adapted: Path, tmp_path: Path) -> None:
+    folder = Path(mlflow.download_artifacts(mlflow.get_model_version("toy", "1").run_id, "model", str(tmp_path)))
+    assert {file.name for file in folder.iterdir()} == {
+        "MLmodel", "components", "conda.yaml", "model", "python_env.yaml", "requirements.txt",
+    }  # fmt: skip
+    texts = [file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.suffix != ".safetensors"]
+    assert texts
+    assert not any(b"huggingface.co" in text for text in texts)
+
+
 def test_prefect_shows_the_flow_its_tasks_and_their_artifacts(adapted: Path) -> None:
     """Read from the server's own database, after the server has ended with the run."""
     import sqlite3

@@ -76,6 +76,34 @@ def test_a_prefect_server_that_is_away_is_named(toy: Path, workplace: Path, comm
     assert "nothing answers there" in done.stderr
 
 
+AS_A_WORKER_DOES = """
+import logging
+from flows.served import retrain
+from prefect.flow_engine import run_flow
+from tasks.lib.errors import DataError
+try:
+    run_flow(retrain, parameters={"domain": "toy"}, error_logger=logging.getLogger("prefect.flow_runs"))
+except DataError:
+    print("refused")
+"""
+
+
+def test_a_fault_of_the_data_is_told_without_a_traceback_in_a_workers_log(tmp_path: Path, prefect: dict[str, str]) -> None:
+    folder = write_toy(tmp_path)
+    with (folder / "data/colours.csv").open("a") as file:
+        file.write("one,two,three\n")
+    environment = {**os.environ, **prefect, "SLMFORGE_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT)}
+    environment |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO", "PREFECT_LOGGING_LEVEL": "INFO"}  # as where nobody has changed them
+    command = [sys.executable, "-c", AS_A_WORKER_DOES]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    said = done.stdout + done.stderr
+    assert "refused" in done.stdout
+    told = [line for line in said.splitlines() if "3 cells" in line]
+    assert len(told) == 2, said  # of the task run and of the flow run
+    assert all("Finished in state Failed" in line for line in told)
+    assert "Traceback" not in said
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(tmp_path: Path, prefect: dict[str, str]) -> None:
@@ -105,4 +133,4 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     versions = client.search_model_versions("name = 'toy'")
     assert sorted(str(version.version) for version in versions) == ["1", "2"]
     runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
-    assert {run.data.tags["slmforge.trigger"] for run in runs if "slmforge.trigger" in run.data.tags} == {"person", "schedule"}
+    assert {run.data.tags["slmforge.trigger"] for run in runs if "slmforge.trigger" in run.data.tags} == {"command line", "schedule"}

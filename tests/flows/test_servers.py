@@ -221,6 +221,6 @@ def test_the_screens_answer_where_the_command_says(tmp_path: Path) -> None:
     assert "Prefect  http://127.0.0.1:" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["new", "check", "plan", "adapt", "evaluate", "show", "why", "runs", "ui", "deploy", "schema"])
+@pytest.mark.parametrize("name", ["new", "check", "plan", "adapt", "evaluate", "show", "why", "runs", "verify", "ui", "deploy", "schema"])
 def test_every_command_has_help(name: str, tmp_path: Path) -> None:
     assert slmforge(name, "--help", cwd=tmp_path).returncode == 0

@@ -12,7 +12,7 @@ from flows.adapt import adapt
 from flows.prepare import prepare
 from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import delivery, digests, lineage, registry, store, tracking
+from tasks.lib import delivery, digests, lineage, registry, store, tracking, tracking_store
 from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
@@ -21,6 +21,7 @@ from tasks.lib.stage import Call
 from tasks.lib.store import Artifact, Record
 from tasks.register import Version, register
 from tasks.split import Split
+from tests.conftest import ROOT
 
 DATA_STAGES = ("ingest", "check", "clean", "dedup", "split")
 PUBLISHED = "https://example.org/colours.csv"
@@ -166,6 +167,15 @@ def test_the_lineage_holds_the_verdicts_of_now_and_the_address_of_every_source(t
     assert colours["rows_in"] == colours["rows_used"] + sum(colours["set_aside"].values())
 
 
+def test_the_readme_lists_what_is_unknown_in_the_same_words(toy: Path, weights: Path) -> None:
+    text = (ROOT / "README.md").read_text().split("lists under `unknown`")[1].split("In full:")[1]
+    listed = [" ".join(item.split()).replace("`", "") for item in text.split("\n\n")[1].removeprefix("- ").split("\n- ")]
+    gaps = {gap["fact"]: gap["reason"] for gap in Made(weights, Order("toy")).lineage()["unknown"]}
+    reasons = {**gaps, lineage.COMMIT: "only where a stage ran from code that is not known to the last byte; the reason says why"}
+    assert listed == [f"{fact}: {reasons[fact]}." for fact in [*lineage.UNKNOWN, lineage.COMMIT]]
+    assert gaps.keys() - {lineage.COMMIT} == lineage.UNKNOWN.keys()
+
+
 def test_the_record_of_ingest_and_its_mlflow_run_hold_the_address(toy: Path, weights: Path) -> None:
     made = Made(weights, Order("toy", mirror=str(publish(toy)), edition="starter"))
     record = next(e.record for e in made.session.events if e.name == "ingest" and e.record)
@@ -173,7 +183,7 @@ def test_the_record_of_ingest_and_its_mlflow_run_hold_the_address(toy: Path, wei
     assert by_name["colours"]["source"]["url"] == PUBLISHED
     made.session.writer.end("FINISHED")  # type: ignore[union-attr]  # it has one
     assert delivery.deliver() == 0
-    mlflow = MlflowClient(delivery.tracking_uri())
+    mlflow = MlflowClient(tracking_store.tracking_uri())
     runs = mlflow.search_runs([mlflow.get_experiment_by_name("toy").experiment_id], "attributes.run_name = 'ingest'")
     sources = {given.dataset.name: json.loads(given.dataset.source) for run in runs for given in run.inputs.dataset_inputs}
     assert sources["colours"]["source"]["url"] == PUBLISHED
@@ -185,7 +195,7 @@ def test_a_version_that_is_found_again_keeps_its_own_lineage(
     """The registry is elsewhere, what is beside its files is lost, and everything is made again with the same content."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere.db'}")
     first = Made(weights, Order("toy")).register()
-    mlflow = MlflowClient(delivery.tracking_uri())
+    mlflow = MlflowClient(tracking_store.tracking_uri())
     (version,) = mlflow.search_model_versions("name = 'toy'")
     assert digests.of_file(first.path / "lineage.json") == first.lineage_sha256 == version.tags["slmforge.lineage_sha256"]
 
@@ -210,7 +220,7 @@ def test_a_version_that_is_found_again_keeps_its_own_lineage(
 def test_what_the_registry_refuses_is_no_server_that_is_away(toy: Path, weights: Path) -> None:
     made = Made(weights, Order("toy"))
     delivery.deliver()
-    mlflow = MlflowClient(delivery.tracking_uri())
+    mlflow = MlflowClient(tracking_store.tracking_uri())
     experiment = mlflow.get_experiment_by_name("toy").experiment_id
     mlflow.delete_experiment(experiment)
     with pytest.raises(StageError, match=f"mlflow experiments restore -x {experiment}"):

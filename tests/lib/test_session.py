@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.prepare import prepare
-from tasks.lib import places, provenance, session, tracking
+from tasks.lib import journal, places, provenance, session, tracking
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 
@@ -124,7 +124,9 @@ def test_only_a_flow_that_makes_a_stage_has_a_tracked_run(toy: Path) -> None:
         with session.open_session(prepare, Order("toy"), {}, deliver=False) as (job, current):
             prepare.under(Direct(current), job)
         assert len(list(tracking.spool().glob("*.jsonl"))) == expected
-    assert len((places.runs() / "history.jsonl").read_text().splitlines()) == 2
-    first = min(tracking.spool().glob("*.jsonl")).read_text()
-    assert '"name": "prepare-' in first
-    assert '"slmforge.edition": "starter"' in first
+    first, second = journal.read("toy")[0]
+    assert (len(first["made"]), len(first["cached"]), len(second["made"]), len(second["cached"])) == (5, 0, 0, 5)
+    assert (first["mlflow_key"] in min(tracking.spool().glob("*.jsonl")).name, second["mlflow_key"]) == (True, None)
+    text = min(tracking.spool().glob("*.jsonl")).read_text()
+    assert '"name": "prepare-' in text
+    assert '"slmforge.edition": "starter"' in text

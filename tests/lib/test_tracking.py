@@ -2,7 +2,10 @@
 
 import fcntl
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ from mlflow.entities import Run
 
 from tasks.lib import delivery, servers, spool, tracking
 from tasks.lib.tracking import RunWriter
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +294,35 @@ def test_a_spool_file_is_never_seen_without_its_lock_and_its_first_line(mlflow: 
     run = the_run(mlflow, "one")
     assert run.data.metrics == {"loss": 1.0}
     assert run.info.status == "FINISHED"
+
+
+HOLD = """
+import time
+from tasks.lib import delivery
+with tracking_store.store_lock(wait=True):
+    print("held", flush=True)
+    time.sleep(4)
+"""
+
+
+def test_a_courier_ends_with_nothing_left_though_another_command_delivers_and_another_run_goes_on(
+    mlflow: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert other.stdout is not None
+    other.stdout.readline()
+    finished("one", lambda w: w.metrics({"loss": 1.0}))
+    courier = delivery.courier()
+    courier.start()
+    going_on = RunWriter("two", "run", None, {})
+    assert other.poll() is None, "it still holds the lock"
+    assert courier.finish(60) == 0
+    going_on.metrics({"loss": 2.0})
+    assert spool.pending() == 1
+    assert spool.pending(going_on=False) == 0
+    assert capsys.readouterr().err == ""
+    assert the_run(mlflow, "one").data.metrics == {"loss": 1.0}
+    other.wait(30)
 
 
 def test_a_run_that_never_begins_leaves_no_trace(workplace: Path) -> None:

@@ -105,7 +105,10 @@ def rendered(duel: dict[str, float] | None = None, **given: Any) -> str:
         "tiny, version 7",
         DUTIES,
         given.get("data") or split(line("one", 1_200, exact_repeat=30, empty=4), line("two", 66, "synthetic", exact_repeat=1)),
-        keep(Checked(id="check/1", digest="6" * 64, verdicts=[verdict] if given.get("judged", True) else [])),
+        keep(
+            Checked(id="check/1", digest="6" * 64, verdicts=[verdict] if given.get("judged", True) else []),
+            inputs={"expectations": {"accepted": given.get("accepted", {})}},
+        ),
         models(BETTER if duel is None else duel, curves=given.get("curves", True)),
         given.get("scores") or scores([0.4, 0.45, 0.5, 0.5, 0.6, 0.6], [2.0, 1.8, 1.7, 1.7, 1.6, 1.5]),
         keep(Version(id="register/1", digest="7" * 64, name="tiny", version="7", run="r", lineage_sha256="1" * 64)),
@@ -153,6 +156,15 @@ def test_every_model_is_named_in_plots_and_tables() -> None:
         assert f">{name}</text>" in html
         assert re.search(rf"<th>{name}\b", html)
     assert html.count("shipped</span>") > 3
+
+
+def test_the_page_names_who_accepted_the_data() -> None:
+    first, second = ({"by": by, "on": "2026-11-20", "why": f"read by hand {HOSTILE}", "edition": "starter"} for by in ("A. Doe", "B. Roe"))
+    text = words(rendered(accepted={"one": first, "three": first, "two": second}))
+    assert f"A. Doe 2026-11-20 read by hand {HOSTILE} one, three" in text
+    assert f"B. Roe 2026-11-20 read by hand {HOSTILE} two" in text
+    assert "Nobody has put their name" not in text
+    assert "Nobody has put their name to these data" in words(rendered())
 
 
 def test_lost_rows_stand_out() -> None:
