@@ -19,7 +19,7 @@ def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None
 def plan(asked: Order, as_json: bool) -> bool:
     """Print the plan of `adapt`; True when something blocks it."""
     from flows.adapt import adapt
-    from tasks.lib import estimate
+    from tasks.lib import estimate, preflight
 
     job = adapt.job(asked)
     planner = adapt.plan(job)
@@ -38,6 +38,7 @@ def plan(asked: Order, as_json: bool) -> bool:
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += _missing_roles(job)
+    blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
     drawn = _shares(planner.rows, job)
     if as_json:
         told = {"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "draws": drawn, "blockers": blockers}
@@ -94,6 +95,9 @@ def adapt(asked: Order) -> None:
         _finish(asked.domain, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
+    from tasks.lib import preflight
+
+    preflight.require(job, planner)
     made = _run(page, asked)
     _finish(asked.domain, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
 
-from tasks.lib import servers, session, store
+from tasks.lib import preflight, servers, session, store
 from tasks.lib.errors import SlmforgeError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
@@ -100,7 +100,8 @@ def prefect_flow(page: Flow[Any]) -> Any:
 
 def run_order(page: Flow[Any], order: Order) -> State[Any]:
     """Inside a Prefect flow run: plan where that can end it, then run every stage as a task."""
-    if page.only_if_changed and page.plan(page.job(order)).all_cached:
+    planner = page.plan(page.job(order)) if page.only_if_changed else None
+    if planner is not None and planner.all_cached:
         session.log(order, page.name, "NOTHING CHANGED", None)
         create_markdown_artifact("Nothing changed: every stage is cached.", key=f"{order.domain}-{page.name}")
         return Completed(message="nothing changed", data={"outcome": "nothing changed"})
@@ -110,6 +111,8 @@ def run_order(page: Flow[Any], order: Order) -> State[Any]:
     tags["slmforge.trigger"] = "schedule" if flow_run is not None and flow_run.auto_scheduled else "person"
     with session.open_session(page, order, tags) as (job, current):
         current.listener = LISTENER[-1] if LISTENER else current.listener
+        if planner is not None:
+            preflight.require(job, planner)  # who runs `adapt` by hand was told before Prefect started
         artifact = page.under(PrefectTasks(Direct(current)), job)
         if artifact.stage == "report":
             store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards

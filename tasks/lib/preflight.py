@@ -1,0 +1,65 @@
+"""What cannot run, told before anything runs; heavy libraries are asked only where they alone know, and once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.lib import examine
+from tasks.lib.errors import ConfigError
+from tasks.lib.training_config import TrainingConfig
+
+TRAININGS = ("base", "pretrain", "tune", "align", "distill")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a stage cannot do its work."""
+
+    stage: str
+    found: str
+    remedy: str
+
+    def sentence(self) -> str:
+        """Why, and what to do about it."""
+        return f"{self.stage}: {self.found}; to do: {self.remedy}"
+
+
+def faults(job: Any, planner: Any) -> list[Fault]:
+    """Why stages of a plan that will run cannot; nothing is asked of stages that are cached.
+
+    Args:
+        job: of a flow.
+        planner: with the flow's plan.
+    """
+    running = {row.name for row in planner.rows if row.state == "run"}
+    return list(_trainer(job.cfg, running))
+
+
+def require(job: Any, planner: Any) -> None:
+    """Refuse what `faults` finds.
+
+    Raises:
+        ConfigError: with all of it.
+    """
+    if found := faults(job, planner):
+        asked = f"stages of {job.domain.name!r} that can run to their end"
+        told = "; ".join(f"{fault.stage}: {fault.found}" for fault in found)
+        raise ConfigError(asked, told, "; ".join(dict.fromkeys(fault.remedy for fault in found)))
+
+
+def _trainings(cfg: Any, running: set[str]) -> dict[str, TrainingConfig]:
+    """The settings of every training that will run."""
+    made = {stage: getattr(cfg, stage, None) for stage in TRAININGS if stage in running}
+    if "base" in made:
+        made["base"] = getattr(cfg.base.source, "training", None)
+    return {stage: settings for stage, settings in made.items() if settings is not None}
+
+
+def _trainer(cfg: Any, running: set[str]) -> Iterator[Fault]:
+    """Keys of `trainer:` that the library does not know or would not take."""
+    given = {stage: settings for stage, settings in _trainings(cfg, running).items() if settings.trainer}
+    if not given:
+        return
+    fields = set(TrainingConfig.model_fields)
+    question = {stage: settings.model_dump(mode="json", include=fields) for stage, settings in given.items()}
+    yield from (Fault(*fault) for fault in examine.answer("trainer", question))
