@@ -1,6 +1,7 @@
 """A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
 
 import codecs
+import difflib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.expectations_result import SEVERITIES
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
 from tasks.lib.waivers import Waiver, parted
 
@@ -169,15 +171,29 @@ class DomainCard(Declared):
         return self
 
 
+def _known_severities(entries: list[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
+    for name, arguments in ((name, arguments) for entry in entries for name, arguments in entry.items()):
+        severity = arguments.get("severity", SEVERITIES[0])
+        if severity not in SEVERITIES:
+            near = difflib.get_close_matches(str(severity), SEVERITIES, 1)
+            raise ValueError(
+                f"{name}: severity {severity!r}; write {near[0] if near else ', '.join(SEVERITIES[:-1]) + ' or ' + SEVERITIES[-1]}"
+            )
+    return entries
+
+
+Entries = Annotated[list[dict[str, dict[str, Any]]], AfterValidator(_known_severities)]
+
+
 class Expected(Declared):
     """`expectations.yaml`: expectations under Great Expectations' own names by role, packs of them, waivers, limits of drift."""
 
     packs: list[str] = []
-    corpus: list[dict[str, dict[str, Any]]] = []
-    tune: list[dict[str, dict[str, Any]]] = []
-    preference: list[dict[str, dict[str, Any]]] = []
-    eval: list[dict[str, dict[str, Any]]] = []
-    general: list[dict[str, dict[str, Any]]] = []
+    corpus: Entries = []
+    tune: Entries = []
+    preference: Entries = []
+    eval: Entries = []
+    general: Entries = []
     waivers: list[Waiver] = []
     drift: DriftLimits = DriftLimits()
 

@@ -68,7 +68,13 @@ def _trainer(question: dict[str, Any]) -> Any:
     return trainer_keys.faults(question)
 
 
-SUBJECTS: dict[str, Callable[[dict[str, Any]], Any]] = {"trainer": _trainer}
+def _expectations(question: dict[str, Any]) -> Any:
+    from tasks.lib import expectations
+
+    return expectations.faults(question)
+
+
+SUBJECTS: dict[str, Callable[[dict[str, Any]], Any]] = {"expectations": _expectations, "trainer": _trainer}
 
 
 def main(subject: str) -> None:

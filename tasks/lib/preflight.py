@@ -1,11 +1,13 @@
 """What cannot run, told before anything runs; heavy libraries are asked only where they alone know, and once."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import examine
+from tasks.lib import examine, packs
 from tasks.lib.errors import ConfigError
+from tasks.lib.records import CONTENT, IDENTITY, ROLES
 from tasks.lib.training_config import TrainingConfig
 
 TRAININGS = ("base", "pretrain", "tune", "align", "distill")
@@ -32,7 +34,7 @@ def faults(job: Any, planner: Any) -> list[Fault]:
         planner: with the flow's plan.
     """
     running = {row.name for row in planner.rows if row.state == "run"}
-    return list(_trainer(job.cfg, running))
+    return [*_expectations(job, running), *_trainer(job.cfg, running)]
 
 
 def require(job: Any, planner: Any) -> None:
@@ -45,6 +47,22 @@ def require(job: Any, planner: Any) -> None:
         asked = f"stages of {job.domain.name!r} that can run to their end"
         told = "; ".join(f"{fault.stage}: {fault.found}" for fault in found)
         raise ConfigError(asked, told, "; ".join(dict.fromkeys(fault.remedy for fault in found)))
+
+
+def _expectations(job: Any, running: set[str]) -> Iterator[Fault]:
+    """Expectations, arguments and columns that there are not; severities and packs were judged when the file was read."""
+    if "check" not in running:
+        return
+    columns: dict[str, set[str]] = defaultdict(lambda: set(IDENTITY))
+    for resolved in job.sources.datasets:
+        given = set(resolved.dataset.map) & set(CONTENT)
+        columns[resolved.dataset.role] |= given | {f"{name}_chars" for name in given}
+    expected = job.expectations
+    suites = {role: packs.fitting(getattr(expected, role), columns[role]) for role in ROLES if role in columns}
+    if any(suites.values()):
+        known = {role: sorted(columns[role]) for role in suites}
+        question = {"suites": suites, "sensitive": expected.sensitive, "columns": known}
+        yield from (Fault("check", *fault) for fault in examine.answer("expectations", question))
 
 
 def _trainings(cfg: Any, running: set[str]) -> dict[str, TrainingConfig]:

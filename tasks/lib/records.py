@@ -18,6 +18,7 @@ BATCH = 2_000
 ROLES = ("corpus", "general", "tune", "preference", "eval")
 # the fields that hold content, by role; a preference row has the ones of its shape
 CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b")
+IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")  # the other fields that expectations may judge
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),

@@ -79,3 +79,41 @@ def test_each_trainer_takes_what_it_knows_and_says_what_it_does_not(workplace: P
     assert "valid boolean" in found["tune"]
     assert "sgdd is not a valid OptimizerNames" in found["distill"]
     assert "trainer.label_smooth: DPOConfig has no such argument" in found["align"]
+
+
+WRONG = {
+    "a name": ("expect_column_values_to_be_fine: {column: prompt}", "check: expectation expect_column_values_to_be_fine for role tune"),
+    "an argument": ("expect_column_values_to_not_be_null: {colum: prompt}", "its arguments are severity, column"),
+    "a column": ("expect_column_values_to_not_be_null: {column: promt_chars}", "'prompt_chars'"),
+    "a column of another role": ("expect_column_values_to_not_be_null: {column: text}", "columns of role tune are"),
+    "a pattern": ("expect_column_values_to_hold_readable_smiles: {column: prompt, pattern: '('}", "is no regular expression"),
+}
+
+
+def test_expectations_that_cannot_be_judged_block_a_plan_before_data_are_read(toy: Path, cli: Run, workplace: Path) -> None:
+    file = toy / "expectations.yaml"
+    file.write_text("packs: [finance]\ntune:\n" + "".join(f"  - {entry}\n" for entry, _ in WRONG.values()))
+    said = blockers(cli)
+    assert said.count("check: ") == len(WRONG), "the pack's own hold"
+    for entry, wanted in WRONG.values():
+        assert wanted in said, entry
+    done = cli("adapt", "toy")
+    assert done.returncode == CONFIG
+    assert "expect_column_values_to_be_fine" in done.stderr
+    assert not (workplace / "runs" / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tune:\n  - expect_column_values_to_not_be_null: {column: prompt, severity: warnin}\n", "'warnin'; write warning"),
+        ("packs: [fiance]\n", "'finance'"),
+        ("tune:\n  - expect_column_values_to_not_be_null: {column: prompt, severity: [1]}\n", "write critical, warning or info"),
+    ],
+)
+def test_a_severity_or_a_pack_that_there_is_not_is_refused_with_the_file(text: str, said: str, toy: Path, cli: Run) -> None:
+    (toy / "expectations.yaml").write_text(text)
+    done = cli("plan", "toy")
+    assert done.returncode == CONFIG
+    assert said in done.stderr
+    assert "expectations.yaml" in done.stderr
