@@ -39,9 +39,17 @@ def plan(asked: Order, as_json: bool) -> bool:
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += _missing_roles(job)
     blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
+    notes = list(job.domain.card.unstated)
     drawn = _shares(planner.rows, job)
     if as_json:
-        told = {"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "draws": drawn, "blockers": blockers}
+        told = {
+            "domain": asked.domain,
+            "edition": job.sources.edition,
+            "stages": rows,
+            "draws": drawn,
+            "blockers": blockers,
+            "notes": notes,
+        }
         print(json.dumps(told, indent=1))
         return bool(blockers)
     from flows import screen
@@ -50,6 +58,8 @@ def plan(asked: Order, as_json: bool) -> bool:
     screen.draws(drawn)
     counts = Counter(row["state"] for row in rows)
     screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
+    for note in notes:
+        screen.say("note", "yellow", note)
     for blocker in blockers:
         screen.say("blocker", "red", blocker)
     return bool(blockers)

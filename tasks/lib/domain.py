@@ -36,6 +36,9 @@ ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
 }
 Format = Literal["jsonl", "json", "csv", "tsv", "txt", "parquet", "arrow", "xlsx", "xml", "md", "html", "pdf", "docx"]
 OPTIONAL_MAPS = frozenset({"group", "system"})
+# what `slmforge new` writes where only a person can say something, and what is recorded as long as nobody has
+PLACEHOLDERS = {"purpose": "say in one sentence what the model is for", "owner": "who answers for it"}
+NOT_STATED = "not stated"
 AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how a file is written
 
 
@@ -160,6 +163,12 @@ class DomainCard(Declared):
     config: dict[str, Any] = {}
     datasets: list[Dataset] = Field(min_length=1)
 
+    @property
+    def unstated(self) -> list[str]:
+        """A sentence on each key that still holds the words of the template."""
+        fields = [key for key, text in PLACEHOLDERS.items() if getattr(self, key).strip() == text]
+        return [f"`{key}:` in domain.yaml is still the template's; until somebody fills it in, it is {NOT_STATED!r}" for key in fields]
+
     @model_validator(mode="after")
     def _names_once(self) -> "DomainCard":
         names = [dataset.name for dataset in self.datasets]
@@ -235,7 +244,8 @@ class Domain(Declared):
     def duties(self) -> Duties:
         """The duties of every model of this domain."""
         c = self.card
-        return Duties(domain=self.name, purpose=c.purpose, excluded_uses=c.excluded_uses, owner=c.owner, risk=c.risk)
+        said = {key: NOT_STATED if getattr(c, key).strip() == text else getattr(c, key) for key, text in PLACEHOLDERS.items()}
+        return Duties(domain=self.name, excluded_uses=c.excluded_uses, risk=c.risk, **said)
 
     def expected(self, edition: Edition) -> Expectations:
         """What is expected of an edition's data: the snapshots are those of its own."""

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.lib.config import Declared
 from tasks.lib.errors import StageError
+from tasks.lib.origins import INTRODUCED
 from tasks.lib.store import Artifact
 
 BATCH = 2_000
@@ -187,6 +188,11 @@ def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
             }
         )
     return list(made.values())
+
+
+def introduced(ledger: list[LedgerLine]) -> list[str]:
+    """A sentence on each dataset that nobody brought."""
+    return [f"{line.dataset} is {INTRODUCED[line.file]}." for line in ledger if line.kind == "public" and line.file in INTRODUCED]
 
 
 def require_balance(line: LedgerLine) -> None:
