@@ -10,6 +10,8 @@ from tasks.lib import history, places, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
+MODELS = ("base", "pretrain", "tune", "align", "distill", "quantize")  # stages that make one
+
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
     """An order from the command line's words."""
@@ -148,8 +150,16 @@ def evaluate(asked: Order, model: str | None) -> None:
 
 
 def upon(asked: Order, model: str) -> Order:
-    """The order with a model's folder, or an artifact `STAGE/ID` of the store, as its base."""
+    """The order with a model's folder, or an artifact `STAGE/ID` of the store, as its base.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
     folder = store.root() / model if in_store(model) else Path(model)
+    if not folder.is_dir():
+        made = [last["id"] for stage, last in history.read(asked.domain).items() if stage in MODELS and in_store(last["id"])]
+        found = f"no such folder, and no such artifact in the store; models of {asked.domain} there: {', '.join(made) or 'none'}"
+        raise ConfigError(f"--model {model}", found, "give the folder of a model, or one of those as STAGE/ID")
     setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}, quantised: true}}"
     return Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
 

@@ -20,13 +20,14 @@ LIBRARIES = ("great-expectations", "peft", "tokenizers", "torch", "transformers"
 VERSION = 1  # of the answers: raise it where their code changes
 
 
-def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None) -> Any:
+def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None, before: Callable[[], None] = lambda: None) -> Any:
     """The answer to a question, from memory where it was asked before.
 
     Args:
         subject: who answers, see `SUBJECTS`.
         question: JSON values.
         seen_as: what tells the question from others, where that is not the question itself (a folder is known by its contents).
+        before: called when the question was not asked before; what it raises is not remembered.
 
     Raises:
         StageError: if the process fails or takes too long.
@@ -36,6 +37,7 @@ def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None) -> An
     place = places.runs() / "examined" / f"{subject}-{key[:16]}.json"
     if (known := _read(place)) is not None:
         return known["answer"]
+    before()
     found = _ask(subject, question)
     place.parent.mkdir(parents=True, exist_ok=True)
     replacing.replace({place: json.dumps({"answer": found})})
@@ -74,7 +76,13 @@ def _expectations(question: dict[str, Any]) -> Any:
     return expectations.faults(question)
 
 
-SUBJECTS: dict[str, Callable[[dict[str, Any]], Any]] = {"expectations": _expectations, "trainer": _trainer}
+def _base(question: dict[str, Any]) -> Any:
+    from tasks.lib import base_facts
+
+    return base_facts.facts(question)
+
+
+SUBJECTS: dict[str, Callable[[dict[str, Any]], Any]] = {"base": _base, "expectations": _expectations, "trainer": _trainer}
 
 
 def main(subject: str) -> None:

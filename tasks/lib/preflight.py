@@ -2,28 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import examine, packs
+from tasks.lib import base_checks, examine, packs
+from tasks.lib.base_checks import Fault
 from tasks.lib.errors import ConfigError
 from tasks.lib.records import CONTENT, IDENTITY, ROLES
 from tasks.lib.training_config import TrainingConfig
 
 TRAININGS = ("base", "pretrain", "tune", "align", "distill")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a stage cannot do its work."""
-
-    stage: str
-    found: str
-    remedy: str
-
-    def sentence(self) -> str:
-        """Why, and what to do about it."""
-        return f"{self.stage}: {self.found}; to do: {self.remedy}"
 
 
 def faults(job: Any, planner: Any) -> list[Fault]:
@@ -34,7 +21,7 @@ def faults(job: Any, planner: Any) -> list[Fault]:
         planner: with the flow's plan.
     """
     running = {row.name for row in planner.rows if row.state == "run"}
-    return [*_expectations(job, running), *_trainer(job.cfg, running)]
+    return [*_expectations(job, running), *_trainer(job.cfg, running), *base_checks.faults(job, running & set(TRAININGS))]
 
 
 def require(job: Any, planner: Any) -> None:
