@@ -8,6 +8,7 @@ from typing import Any
 from flows.prepare import prepare, unjudged
 from tasks.check import Checked
 from tasks.lib import places, replacing, store
+from tasks.lib.domain import Domain
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
@@ -30,9 +31,9 @@ def check(asked: Order, as_json: bool) -> None:
         data, refusal = _prepared(job, current)
     checked = next(event.artifact for event in current.events if isinstance(event.artifact, Checked))
     if as_json:
-        _print(asked.domain, data, checked)
+        _print(job.domain, data, checked)
     else:
-        _show(asked.domain, data, checked, current, sensitive=bool(job.domain.card.sensitive))
+        _show(job.domain, data, checked, current)
     if refusal is not None:
         raise refusal
 
@@ -54,7 +55,7 @@ def _but_ingest(listener: Callable[[Any], None]) -> Callable[[Any], None]:
     return lambda event: None if event.name == "ingest" else listener(event)
 
 
-def _print(domain: str, data: Split, checked: Checked) -> None:
+def _print(domain: Domain, data: Split, checked: Checked) -> None:
     """For machines."""
     datasets = [
         {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
@@ -62,32 +63,35 @@ def _print(domain: str, data: Split, checked: Checked) -> None:
         for line in by_dataset(data.ledger)
     ]  # fmt: skip
     expectations = [verdict.identity() for verdict in checked.verdicts]
-    print(json.dumps({"domain": domain, "datasets": datasets, "expectations": expectations}, indent=1))
+    told = {"domain": domain.name, "warnings": domain.card.unstated, "datasets": datasets, "expectations": expectations}
+    print(json.dumps(told, indent=1))
 
 
-def _show(domain: str, data: Split, checked: Checked, current: Session, *, sensitive: bool) -> None:
+def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> None:
     """For people: the ledger, what is not as expected, and where to read on."""
     from flows import screen
 
     screen.console.print()
-    screen.ledger(data.ledger, f"{domain}: what became of every row")
+    screen.ledger(data.ledger, f"{domain.name}: what became of every row")
+    for sentence in domain.card.unstated:
+        screen.say("warning", "yellow", sentence)
     for verdict in checked.verdicts:
         if not verdict.passed:
             screen.say(*(("fails", "red") if verdict.stops else ("warning", "yellow")), verdict.sentence())
     folders = {event.name: event.artifact.path for event in current.events if event.artifact}
-    screen.console.print(f"report card: {_card(domain, data, checked, folders, sensitive)}", soft_wrap=True)
+    screen.console.print(f"report card: {_card(domain, data, checked, folders)}", soft_wrap=True)
     if any(files(folder, "set_aside") for folder in folders.values()):
-        print(f"rows set aside, with reasons: slmforge rows {domain} --set-aside")
+        print(f"rows set aside, with reasons: slmforge rows {domain.name} --set-aside")
     docs = checked.path / store.VIEW / "index.html"
     if docs.is_file():
         screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
 
 
-def _card(name: str, data: Split, checked: Checked, folders: dict[str, Path], sensitive: bool) -> Path:
+def _card(domain: Domain, data: Split, checked: Checked, folders: dict[str, Path]) -> Path:
     """Write the report card where it is easy to find."""
     from tasks.lib import card
 
-    place = places.runs() / "reports" / f"{name}-data.html"
+    place = places.runs() / "reports" / f"{domain.name}-data.html"
     place.parent.mkdir(parents=True, exist_ok=True)
-    replacing.replace({place: card.render(name, data.ledger, checked.verdicts, folders, sensitive)})
+    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, checked.verdicts, folders)})
     return place

@@ -10,6 +10,8 @@ from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
+MODELS = ("base", "pretrain", "tune", "align", "distill", "quantize")  # stages that make one
+
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
     """An order from the command line's words."""
@@ -19,7 +21,7 @@ def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None
 def plan(asked: Order, as_json: bool) -> bool:
     """Print the plan of `adapt`; True when something blocks it."""
     from flows.adapt import adapt
-    from tasks.lib import estimate
+    from tasks.lib import estimate, preflight
 
     job = adapt.job(asked)
     planner = adapt.plan(job)
@@ -38,9 +40,18 @@ def plan(asked: Order, as_json: bool) -> bool:
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += _missing_roles(job)
+    blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
+    notes = list(job.domain.card.unstated)
     drawn = _shares(planner.rows, job)
     if as_json:
-        told = {"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "draws": drawn, "blockers": blockers}
+        told = {
+            "domain": asked.domain,
+            "edition": job.sources.edition,
+            "stages": rows,
+            "draws": drawn,
+            "blockers": blockers,
+            "notes": notes,
+        }
         print(json.dumps(told, indent=1))
         return bool(blockers)
     from flows import screen
@@ -49,6 +60,8 @@ def plan(asked: Order, as_json: bool) -> bool:
     screen.draws(drawn)
     counts = Counter(row["state"] for row in rows)
     screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
+    for note in notes:
+        screen.say("note", "yellow", note)
     for blocker in blockers:
         screen.say("blocker", "red", blocker)
     return bool(blockers)
@@ -95,6 +108,9 @@ def adapt(asked: Order) -> None:
         _finish(asked.domain, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
+    from tasks.lib import preflight
+
+    preflight.require(job, planner)
     made = run_flow(page, asked)
     _finish(asked.domain, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")
@@ -135,8 +151,16 @@ def evaluate(asked: Order, model: str | None) -> None:
 
 
 def upon(asked: Order, model: str) -> Order:
-    """The order with a model's folder, or an artifact `STAGE/ID` of the store, as its base."""
+    """The order with a model's folder, or an artifact `STAGE/ID` of the store, as its base.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
     folder = store.root() / model if in_store(model) else Path(model)
+    if not folder.is_dir():
+        made = [last["id"] for stage, last in history.read(asked.domain).items() if stage in MODELS and in_store(last["id"])]
+        found = f"no such folder, and no such artifact in the store; models of {asked.domain} there: {', '.join(made) or 'none'}"
+        raise ConfigError(f"--model {model}", found, "give the folder of a model, or one of those as STAGE/ID")
     setting = f"base.source={{kind: folder, path: {json.dumps(str(folder.absolute()))}, quantised: true}}"
     return Order(asked.domain, asked.config, (*asked.settings, setting), asked.edition, asked.mirror)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.lib.execute import Event
-from tasks.lib.records import LedgerLine, by_dataset
+from tasks.lib.records import LedgerLine, by_dataset, introduced
 
 # a pipe has no width of its own: wide enough that no cell is folded; what is printed may hold brackets, so no markup
 console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
@@ -87,6 +87,8 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     table.add_section()
     table.add_row("all", "", "", f"{rows_in:,}", f"{used:,}", f"{rows_in - used:,} rows", style="bold")
     console.print(table)
+    for sentence in introduced(lines):
+        console.print(Text(sentence, "dim"), soft_wrap=not console.is_terminal)
 
 
 def rows(found: list[dict[str, Any]], aside: bool) -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from tasks.lib import places
+from tasks.lib.domain import PLACEHOLDERS
 from tasks.lib.errors import ConfigError
 
 CARD = """\
 # What this domain is. Check it with: slmforge check {name}
-purpose: say in one sentence what the model is for
+purpose: {purpose}
 excluded_uses: []
-owner: who answers for it
+owner: {owner}
 risk: low                       # low | medium | high
 licences: [CC0-1.0, CC-BY-4.0, MIT, PSF-2.0]   # a dataset under any other licence is refused;
                                 # for your own files add a word such as proprietary, or LicenseRef-NAME
@@ -86,7 +87,7 @@ def write(name: str) -> Path:
         raise ConfigError(f"a new domain {name!r}", f"{folder} exists", "choose another name, or edit that folder")
     (folder / "data").mkdir(parents=True)
     (folder / "eval").mkdir()
-    (folder / "domain.yaml").write_text(CARD.format(name=name), encoding="utf-8")
+    (folder / "domain.yaml").write_text(CARD.format(name=name, **PLACEHOLDERS), encoding="utf-8")
     (folder / "expectations.yaml").write_text(EXPECTATIONS, encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name, task=name.replace("-", "_")), encoding="utf-8")
     return folder

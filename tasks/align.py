@@ -1,7 +1,7 @@
 """Preference tuning: direct preference optimisation with TRL."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,12 +9,14 @@ from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
-from tasks.lib.training_config import TrainingConfig
+from tasks.lib.training_config import OWN_FIELDS, TrainingConfig
 from tasks.split import Split
 
 
 class AlignConfig(TrainingConfig):
     """Direct preference optimisation."""
+
+    own_fields: ClassVar[dict[str, str]] = {**OWN_FIELDS, "beta": "beta", "loss_type": "loss"}
 
     learning_rate: float = Field(default=5e-5, ge=0)
     beta: float = Field(default=0.1, gt=0, description="how strongly the model is held to where it started")

@@ -37,6 +37,7 @@ class Counts:
     rows: Places = field(default_factory=Counter)
     used: Places = field(default_factory=Counter)
     aside: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)  # by dataset and reason, with a blank between: the first column at fault
 
     def add(self, other: "Counts") -> None:
         """Count a further part."""
@@ -44,9 +45,10 @@ class Counts:
         self.used += other.used
         for place, reasons in other.aside.items():
             self.aside.setdefault(place, Counter()).update(reasons)
+        self.where = {**other.where, **self.where}
 
 
-@stage(version="6")
+@stage(version="7")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 
@@ -103,14 +105,14 @@ def read_part(sources: Sources, part: list[Piece], done: Path, number: int) -> C
     counts = Counts()
     with RecordWriter(work, number) as writer:
         for piece in part:
-            _read_piece(sources.datasets[piece.dataset], piece, writer, counts.rows)
+            _read_piece(sources.datasets[piece.dataset], piece, writer, counts)
     counts.used, counts.aside = writer.used, writer.aside
     _keep(work, counts)
     work.rename(place)
     return counts
 
 
-def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, rows: Places) -> None:
+def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, counts: Counts) -> None:
     dataset = resolved.dataset
     columns = columns_used(dataset)
     begun = set() if piece.span is None or piece.span.first == 1 else {resolved.files[piece.file].name}
@@ -118,10 +120,11 @@ def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, r
         if source.file not in begun:
             require_columns(dataset, source)
             begun.add(source.file)
-        rows[dataset.name, source.file] += 1
+        counts.rows[dataset.name, source.file] += 1
         try:
             writer.keep(to_record(dataset, source, columns))
         except SetAside as aside:
+            counts.where.setdefault(f"{dataset.name} {aside.reason}", aside.where)
             writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, {k: str(v) for k, v in source.columns.items()})
 
 
@@ -129,7 +132,7 @@ def _keep(work: Path, counts: Counts) -> None:
     """Write down what a part is, so that a later run can tell whether it is whole."""
     places = [[*place, rows, counts.used[place], dict(counts.aside.get(place, {}))] for place, rows in counts.rows.items()]
     shards = {file.name: digests.of_file(file) for file in sorted(work.glob("*.parquet"))}
-    (work / "part.json").write_text(json.dumps({"places": places, "shards": shards}), encoding="utf-8")
+    (work / "part.json").write_text(json.dumps({"places": places, "shards": shards, "where": counts.where}), encoding="utf-8")
 
 
 def _kept(place: Path) -> Counts | None:
@@ -142,7 +145,7 @@ def _kept(place: Path) -> Counts | None:
     if not whole:
         shutil.rmtree(place, ignore_errors=True)
         return None
-    counts = Counts()
+    counts = Counts(where=written["where"])
     for dataset, file, rows, used, aside in written["places"]:
         counts.rows[dataset, file], counts.used[dataset, file] = rows, used
         if aside:
@@ -166,10 +169,16 @@ def _require_usable(resolved: ResolvedDataset, cfg: IngestConfig, counts: Counts
     if aside_counts.total() > cfg.max_set_aside * total:
         raise DataError(
             f"dataset {dataset.name!r}: at most {cfg.max_set_aside:.0%} of the rows set aside",
-            f"{aside_counts.total()} of {total}: {dict(sorted(aside_counts.items()))}",
+            f"{aside_counts.total()} of {total}: {_reasons(dataset.name, aside_counts, counts.where)}",
             "correct the map, `columns:` or `values:`, or raise ingest.max_set_aside",
             file=resolved.files[0].path or dataset.file_name,
         )
+
+
+def _reasons(dataset: str, counted: Counter[str], where: dict[str, str]) -> str:
+    """Reasons, how many rows each, and the first column that was at fault, as the file calls it; no value of a row."""
+    told = {reason: where.get(f"{dataset} {reason}") for reason in counted}
+    return ", ".join(f"{number} {reason}{f' ({told[reason]})' if told[reason] else ''}" for reason, number in counted.most_common())
 
 
 def _require_unchanged(resolved: ResolvedDataset) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
-from tasks.lib.training_config import TrainingConfig
+from tasks.lib.training_config import FIXED, TrainingConfig
 from tasks.split import Split
 
 
@@ -36,6 +36,8 @@ Method = Annotated[Full | Lora, Field(discriminator="kind")]
 
 class TuneConfig(TrainingConfig):
     """Supervised fine-tuning."""
+
+    fixed: ClassVar[dict[str, str]] = {**FIXED, "loss_type": "the loss is the model's own, cross entropy"}
 
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=8e-4, ge=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib import page, pages, plots
+from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.records import CONTENT, LedgerLine, Row, iterate
 
@@ -51,16 +52,17 @@ class Example:
     remedy: str
 
 
-def render(domain: str, ledger: Sequence[LedgerLine], verdicts: Sequence[Verdict], folders: dict[str, Path], sensitive: bool) -> str:
+def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts: Sequence[Verdict], folders: dict[str, Path]) -> str:
     """The page as HTML that loads nothing.
 
     Args:
         domain: its name.
+        said: its card; where that names sensitive columns, no content of any row is shown.
         ledger: the ledger after the last data stage.
         verdicts: what the expectations said.
         folders: of the data stages' artifacts, by stage.
-        sensitive: show no content of any row, because the card names sensitive columns.
     """
+    sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
     urgent = [example for example in examples if example.remedy]
     failed = [verdict for verdict in verdicts if not verdict.passed]
@@ -71,7 +73,7 @@ def render(domain: str, ledger: Sequence[LedgerLine], verdicts: Sequence[Verdict
         .render(
             title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
             verdict=_verdict(rows_in, used, urgent, failed), lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            sensitive=sensitive, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
+            sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 

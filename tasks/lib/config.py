@@ -1,8 +1,5 @@
 """Configuration: frozen pydantic models, strict YAML, and `key.sub=value` overrides."""
 
-import difflib
-import types
-import typing
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
+from tasks.lib import locations
 from tasks.lib.errors import ConfigError
 
 RUNTIME: Any = {"runtime": True}  # marks a field that changes how, never what: not in the identity
@@ -120,37 +118,24 @@ def build(model: type[M], values: Any, source: str) -> M:
     """Validate `values` as `model`.
 
     Raises:
-        ConfigError: naming the key, what was found and, for an unknown key, the nearest known one.
+        ConfigError: naming the key as it is typed, what was found and, for an unknown key, the nearest known one.
     """
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        lines, remedies = [], []
-        for fault in error.errors():
-            where = ".".join(str(part) for part in fault["loc"]) or "(top)"
-            if fault["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(model, fault["loc"][:-1]), 1, 0.4)
-                lines.append(f"{where}: unknown key")
-                remedies.append(f"{where}: did you mean {near[0]!r}?" if near else f"remove {where}")
-            else:
-                found = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
-                lines.append(f"{where}: {fault['msg']} (given: {found!r})"[:300])
-                remedies.append(f"correct {where}")
-        raise ConfigError(source, "; ".join(lines), "; ".join(dict.fromkeys(remedies))) from error
+        told = [_told(model, fault) for fault in error.errors()]
+        lines, remedies = (dict.fromkeys(column) for column in zip(*told, strict=True))
+        raise ConfigError(source, "; ".join(lines), "; ".join(remedies)) from error
 
 
-def _known_keys(model: Any, location: tuple[Any, ...]) -> list[str]:
-    """Field names of the model that sits at `location`."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        if not location:
-            return list(model.model_fields)
-        field = model.model_fields.get(str(location[0]))
-        return [] if field is None else _known_keys(field.annotation, location[1:])
-    found: list[str] = []
-    for inner in typing.get_args(model):
-        if inner is types.NoneType or isinstance(inner, str):
-            continue
-        # a position in a list, or the tag of a union's member, is one step that names no field
-        found += _known_keys(inner, location)
-        found += _known_keys(inner, location[1:]) if location else []
-    return list(dict.fromkeys(found))
+def _told(model: type[BaseModel], fault: Any) -> tuple[str, str]:
+    """What is wrong at one key, and what to do about it."""
+    where = locations.place(model, fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        remedy = locations.remedy(locations.place(model, fault["loc"][:-1]), str(fault["loc"][-1]))
+        return f"{where}: unknown key", f"{where}: {remedy}" if remedy else f"remove {where}"
+    found = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
+    line = f"{where}: {fault['msg']} (given: {found!r})"[:300]
+    if words := [f"{name}: {word}" for name, word, _ in locations.told_apart(where.declared)]:
+        return line, f"{where}: say which one it is, with `{'` or `'.join(words)}`"
+    return line, f"correct {where}"

@@ -1,6 +1,7 @@
 """A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
 
 import codecs
+import difflib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.expectations_result import SEVERITIES
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
 from tasks.lib.waivers import Waiver, parted
 
@@ -34,6 +36,9 @@ ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
 }
 Format = Literal["jsonl", "json", "csv", "tsv", "txt", "parquet", "arrow", "xlsx", "xml", "md", "html", "pdf", "docx"]
 OPTIONAL_MAPS = frozenset({"group", "system"})
+# what `slmforge new` writes where only a person can say something, and what is recorded as long as nobody has
+PLACEHOLDERS = {"purpose": "say in one sentence what the model is for", "owner": "who answers for it"}
+NOT_STATED = "not stated"
 AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how a file is written
 
 
@@ -158,6 +163,12 @@ class DomainCard(Declared):
     config: dict[str, Any] = {}
     datasets: list[Dataset] = Field(min_length=1)
 
+    @property
+    def unstated(self) -> list[str]:
+        """A sentence on each key that still holds the words of the template."""
+        fields = [key for key, text in PLACEHOLDERS.items() if getattr(self, key).strip() == text]
+        return [f"`{key}:` in domain.yaml is still the template's; until somebody fills it in, it is {NOT_STATED!r}" for key in fields]
+
     @model_validator(mode="after")
     def _names_once(self) -> "DomainCard":
         names = [dataset.name for dataset in self.datasets]
@@ -169,15 +180,29 @@ class DomainCard(Declared):
         return self
 
 
+def _known_severities(entries: list[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
+    for name, arguments in ((name, arguments) for entry in entries for name, arguments in entry.items()):
+        severity = arguments.get("severity", SEVERITIES[0])
+        if severity not in SEVERITIES:
+            near = difflib.get_close_matches(str(severity), SEVERITIES, 1)
+            raise ValueError(
+                f"{name}: severity {severity!r}; write {near[0] if near else ', '.join(SEVERITIES[:-1]) + ' or ' + SEVERITIES[-1]}"
+            )
+    return entries
+
+
+Entries = Annotated[list[dict[str, dict[str, Any]]], AfterValidator(_known_severities)]
+
+
 class Expected(Declared):
     """`expectations.yaml`: expectations under Great Expectations' own names by role, packs of them, waivers, limits of drift."""
 
     packs: list[str] = []
-    corpus: list[dict[str, dict[str, Any]]] = []
-    tune: list[dict[str, dict[str, Any]]] = []
-    preference: list[dict[str, dict[str, Any]]] = []
-    eval: list[dict[str, dict[str, Any]]] = []
-    general: list[dict[str, dict[str, Any]]] = []
+    corpus: Entries = []
+    tune: Entries = []
+    preference: Entries = []
+    eval: Entries = []
+    general: Entries = []
     waivers: list[Waiver] = []
     drift: DriftLimits = DriftLimits()
 
@@ -219,7 +244,8 @@ class Domain(Declared):
     def duties(self) -> Duties:
         """The duties of every model of this domain."""
         c = self.card
-        return Duties(domain=self.name, purpose=c.purpose, excluded_uses=c.excluded_uses, owner=c.owner, risk=c.risk)
+        said = {key: NOT_STATED if getattr(c, key).strip() == text else getattr(c, key) for key, text in PLACEHOLDERS.items()}
+        return Duties(domain=self.name, excluded_uses=c.excluded_uses, risk=c.risk, **said)
 
     def expected(self, edition: Edition) -> Expectations:
         """What is expected of an edition's data: the snapshots are those of its own."""

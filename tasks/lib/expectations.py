@@ -26,7 +26,7 @@ from tasks.lib import (
 from tasks.lib.batch_results import KEPT, Results, merge, suite_result, trimmed
 from tasks.lib.environment import muted
 from tasks.lib.errors import ConfigError
-from tasks.lib.expectations_result import Verdict
+from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
 from tasks.lib.parts import in_order
 from tasks.lib.records import ROLES
@@ -40,7 +40,6 @@ NOT_BY_ROW = (
     "expect_column_value_z_scores_to_be_less_than", "expect_column_values_to_not_be_outliers", "expect_compound_columns_to_be_unique",
     "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
 )  # fmt: skip
-SEVERITIES = ("critical", "warning", "info")
 NEAR = 3  # names that are proposed for one that is none
 # arguments that GX gives every expectation, and that are not for a domain
 OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
@@ -213,6 +212,33 @@ def _expectation(role: str, name: str, arguments: dict[str, Any], sensitive: lis
         found = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         taken = [field for field in kind.__fields__ if field not in OF_GX]
         raise ConfigError(asked, found, f"its arguments are {', '.join(taken)}") from error
+
+
+def faults(question: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with expectations, as far as it can be told without data: (found, remedy) of each; asked through `examine`.
+
+    Args:
+        question: `suites` by role, the `sensitive` columns, and the `columns` that rows of each role may have.
+    """
+    made = []
+    for role, entries in question["suites"].items():
+        for name, arguments in ((name, arguments) for entry in entries for name, arguments in entry.items()):
+            try:
+                _expectation(role, name, arguments, question["sensitive"])
+                _require_columns(role, name, arguments, question["columns"][role])
+            except ConfigError as error:
+                made.append((f"{error.asked}: {error.found}", error.remedy))
+    return made
+
+
+def _require_columns(role: str, name: str, arguments: dict[str, Any], columns: list[str]) -> None:
+    """Refuse a column that no row of this role has, whatever the data are."""
+    given = [arguments.get(key) for key in ("column", "column_A", "column_B")] + list(arguments.get("column_list") or [])
+    for column in given:
+        if column is not None and column not in columns:
+            near = difflib.get_close_matches(str(column), columns, 1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"columns of role {role} are {', '.join(columns)}"
+            raise ConfigError(f"expectation {name} for role {role}", f'no row has a column "{column}"', remedy)
 
 
 def _near(name: str) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 from tasks.lib.config import Declared
 
+SEVERITIES = ("critical", "warning", "info")
+
 
 class Verdict(Declared):
     """One expectation's result; failing rows by id, never by value."""

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.lib.records import CONTENT, files
+from tasks.lib.records import CONTENT, IDENTITY, files
 
 BATCH_ROWS = 50_000
 BATCH_BYTES = 24_000_000  # of text decoded at once
-IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")
 
 
 class Frames:

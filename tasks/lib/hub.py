@@ -30,6 +30,17 @@ def model(repository: str, revision: str) -> Path:
         raise _absent(f"base model {repository} at revision {revision}", error) from error
 
 
+def cached_model(repository: str, revision: str) -> Path | None:
+    """The folder with a model's files if the local cache holds it; the hub is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def dataset(repository: str, revision: str, pattern: str, name: str) -> list[tuple[str, Path]]:
     """The files of a dataset repository that a path or a pattern means, by name, in name order; none of them is run.
 

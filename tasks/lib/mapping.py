@@ -18,10 +18,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can ho
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
-    """A row that cannot be used; not an error, a reason."""
+    """A row that cannot be used; not an error, a reason, and the column of the file that is at fault, where it is one."""
 
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason, self.detail = reason, detail
+    def __init__(self, reason: str, detail: str, where: str = "") -> None:
+        self.reason, self.detail, self.where = reason, detail, where
         super().__init__(reason)
 
 
@@ -37,6 +37,15 @@ def columns_used(dataset: Dataset) -> list[str]:
     """
     mapped = [name for template in dataset.map.values() for _, name in _parts(template) if name is not None]
     return list(dict.fromkeys([*dataset.columns, *dataset.values, *mapped]))
+
+
+def column_of(dataset: Dataset, field: str) -> str:
+    """The column of the file that a field is taken from, as people know it, with the field beside it."""
+    names = list(dict.fromkeys(name for _, name in _parts(dataset.map[field]) if name is not None))
+    if not names:
+        return f"`{field}` of the map"
+    columns = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
+    return columns if names == [field] else f"{columns} (`{field}` of the map)"
 
 
 def require_columns(dataset: Dataset, source: SourceRow) -> None:
@@ -74,7 +83,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     if source.aside is not None:
         raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
     if missing := [name for name in columns if name not in source.columns]:
-        raise SetAside("missing-column", f"the row has no column {missing[0]!r}")
+        raise SetAside("missing-column", f"the row has no column {missing[0]!r}", f"column {missing[0]!r}")
     cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}
     record: Row = {
         **place_of(dataset, source),
@@ -88,48 +97,52 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     for key, template in dataset.map.items():
         record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
     if "rating" in record:
-        record["rating"] = _number(record["rating"], "rating")
+        record["rating"] = _number(record["rating"], column_of(dataset, "rating"))
     if "winner" in record and record["winner"] not in ("a", "b"):
-        raise SetAside("unknown-value", f"winner is {record['winner']!r}, not a or b")
+        raise _unknown(column_of(dataset, "winner"), f"gives {record['winner'][:80]!r}, not a or b")
     if dataset.choices and record["response"].strip() and record["response"].strip() not in dataset.choices:
-        raise SetAside("unknown-value", f"response {record['response'][:80]!r} is none of the choices")
+        raise _unknown(column_of(dataset, "response"), f"gives {record['response'][:80]!r}, which is none of the choices")
     return record
 
 
+def _unknown(where: str, found: str) -> SetAside:
+    return SetAside("unknown-value", f"{where} {found}", where)
+
+
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
-    kind = dataset.columns.get(name)
+    kind, where = dataset.columns.get(name), f"column {name!r}"
     text = _text(value)
     if isinstance(value, SheetError):
-        raise SetAside("spreadsheet-error", f"column {name!r} shows {value}")
+        raise SetAside("spreadsheet-error", f"{where} shows {value}", where)
     if not text.isascii() and (found := SURROGATE.search(text)):
         if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
             raise SetAside(
-                "undecodable", f"column {name!r} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding"
+                "undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where
             )
-        raise SetAside("broken-text", f"column {name!r} holds half a character (a lone surrogate)")
+        raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
     if kind is not None and not text.strip():
-        raise SetAside("missing-value", f"column {name!r} is empty")
+        raise SetAside("missing-value", f"{where} is empty", where)
     if name in dataset.values:
         replaced = dataset.values[name].get(text.strip())
         if replaced is None:
-            raise SetAside("unknown-value", f"column {name!r} holds {text[:80]!r}")
+            raise _unknown(where, f"holds {text[:80]!r}")
         text = replaced
     if kind == "number":
-        _number(text, name)
+        _number(text, where)
     if kind == "smiles":
         text = text.strip()
         if (fault := chemistry.smiles_fault(text)) is not None:
-            raise SetAside("unreadable-smiles", f"column {name!r}: {fault}")
+            raise SetAside("unreadable-smiles", f"{where}: {fault}", where)
     return text
 
 
-def _number(text: str, name: str) -> float:
+def _number(text: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SetAside("not-a-number", f"column {name!r} holds {text[:80]!r}")
+        raise SetAside("not-a-number", f"{where} holds {text[:80]!r}", where)
     return number
 
 

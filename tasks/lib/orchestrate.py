@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
 
-from tasks.lib import journal, servers, session, store
+from tasks.lib import journal, preflight, servers, session, store
 from tasks.lib.errors import ConfigError, DataError, SlmforgeError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
@@ -119,13 +119,16 @@ def run_order(page: Flow[Any], order: Order) -> State[Any]:
     flow_run = context.flow_run if context is not None else None
     identifier, trigger = (None, journal.COMMAND) if flow_run is None else (str(flow_run.id), _trigger(flow_run))
     with journal.opened(order, page.name, trigger, identifier) as entry:
-        if page.only_if_changed and (planner := page.plan(page.job(order))).all_cached:
+        planner = page.plan(page.job(order)) if page.only_if_changed else None
+        if planner is not None and planner.all_cached:
             entry.all_cached("NOTHING CHANGED", planner.artifacts)
             create_markdown_artifact("Nothing changed: every stage is cached.", key=f"{order.domain}-{page.name}")
             return Completed(message="nothing changed", data={"outcome": "nothing changed"})
         tags = {"slmforge.trigger": trigger} | ({"prefect.flow_run_id": identifier} if identifier else {})
         with session.open_session(page, order, tags, entry) as (job, current):
             current.listener = LISTENER[-1] if LISTENER else current.listener
+            if planner is not None:
+                preflight.require(job, planner)  # who runs `adapt` by hand was told before Prefect started
             artifact = page.under(PrefectTasks(Direct(current)), job)
             if artifact.stage == "report":
                 store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards

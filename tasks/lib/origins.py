@@ -73,6 +73,13 @@ def _statement(sql: str) -> str:
     )
 
 
+# what a reader of a table should know of text that a person did not bring
+INTRODUCED = {
+    "pydoc-topics": "Python's own documentation, plain English that comes with every installation: part of it is replayed in training, "
+    "so that the model does not forget general language, and part is kept back, to measure whether it did",
+}
+
+
 class PathSource(Declared):
     """A file inside the domain folder, pinned by digest if the expert wishes."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.lib import pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
-from tasks.lib.records import by_dataset
+from tasks.lib.records import by_dataset, introduced
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 
@@ -234,7 +234,8 @@ def ledger(data: Any) -> dict[str, Any]:
     totals = {"in": sum(line.rows_in for line in data.ledger), "used": sum(line.rows_used for line in data.ledger)}
     keys = {"used": plots.variable(plots.ACCENT), **{reason: plots.variable(shade) for reason, shade in shades.items()}}
     drawing = plots.stacks(bars, "rows used and set aside, by source") if bars else None
-    return {"lines": by_dataset(data.ledger), "reasons": reasons, "totals": totals, "keys": keys, "rows_plot": drawing}
+    return {"lines": by_dataset(data.ledger), "reasons": reasons, "totals": totals, "keys": keys, "rows_plot": drawing,
+            "introduced": introduced(data.ledger)}  # fmt: skip
 
 
 def _drawings(entries: Sequence[Entry], contest: Contest) -> dict[str, Any]:

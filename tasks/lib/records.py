@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 
 from tasks.lib.config import Declared
 from tasks.lib.errors import StageError
+from tasks.lib.origins import INTRODUCED
 from tasks.lib.store import Artifact
 
 BATCH = 2_000
 ROLES = ("corpus", "general", "tune", "preference", "eval")
 # the fields that hold content, by role; a preference row has the ones of its shape
 CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b")
+IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")  # the other fields that expectations may judge
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -186,6 +188,11 @@ def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
             }
         )
     return list(made.values())
+
+
+def introduced(ledger: list[LedgerLine]) -> list[str]:
+    """A sentence on each dataset that nobody brought."""
+    return [f"{line.dataset} is {INTRODUCED[line.file]}." for line in ledger if line.kind == "public" and line.file in INTRODUCED]
 
 
 def require_balance(line: LedgerLine) -> None:

@@ -30,6 +30,8 @@ from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.packing import BlockCollator
 from tasks.lib.training_config import TrainingConfig
 
+# whose arguments `trainer:` of a stage gives
+ARGUMENTS = {"base": TrainingArguments, "pretrain": TrainingArguments, "tune": SFTConfig, "align": DPOConfig, "distill": TrainingArguments}
 LOG_POINTS = 60  # points of a curve
 NUMBER = "number"  # the column that tells which block or pair this is
 
@@ -165,7 +167,7 @@ class DistillTrainer(CountingTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
+def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
     """The library's own arguments: ours, then what the user passes verbatim in `trainer:`."""
     place = models.device(cfg.device)
     steps = cfg.steps(blocks)
@@ -195,7 +197,7 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
     }
     try:
         return kind(**{**chosen, **cfg.trainer})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
 
 
@@ -251,12 +253,12 @@ def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: Tr
     collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
     with tempfile.TemporaryDirectory() as work:
         if what == "tune":
-            args = _arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
+            args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
             trainer: CountingTrainer = PlainLossSFT(
                 model, args, data_collator=collate, train_dataset=blocks, processing_class=tokenizer, callbacks=[curve]
             )
         else:
-            args = _arguments(TrainingArguments, cfg, len(blocks), work)
+            args = arguments(TrainingArguments, cfg, len(blocks), work)
             kind: Any = DistillTrainer if distill else CountingTrainer
             trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
         return _learn(trainer, curve, "tokens")
@@ -271,7 +273,7 @@ def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Datas
     curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
     tokenizer.padding_side = "left"
     with tempfile.TemporaryDirectory() as work:
-        args = _arguments(
+        args = arguments(
             DPOConfig, cfg, len(pairs), work, beta=beta, loss_type=[loss], max_length=cfg.length, precompute_ref_log_probs=True
         )
         trainer = CountingDPO(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])

@@ -1,16 +1,38 @@
 """What may be set of any training, without the libraries that train."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError
 
+# what the libraries call a thing that has a field here: said twice, one of the two would be without effect
+OWN_FIELDS = {
+    "learning_rate": "learning_rate", "num_train_epochs": "epochs", "per_device_train_batch_size": "batch",
+    "per_device_eval_batch_size": "batch", "auto_find_batch_size": "batch", "gradient_accumulation_steps": "accumulation",
+    "warmup_steps": "warmup", "warmup_ratio": "warmup", "weight_decay": "weight_decay", "bf16": "precision", "seed": "seed",
+    "data_seed": "seed", "use_cpu": "device", "dataloader_num_workers": "workers", "max_length": "length",
+}  # fmt: skip
+# what is as the pipeline needs it, with the reason
+FIXED = {
+    **dict.fromkeys(("output_dir", "save_strategy", "save_steps", "resume_from_checkpoint"), "the model is kept in the store, when it is whole"),
+    **dict.fromkeys(("report_to", "disable_tqdm", "run_name"), "metrics go to the spool, and from there to MLflow"),
+    **dict.fromkeys(("eval_strategy", "do_eval", "load_best_model_at_end"), "no evaluation rows are given; the stage `evaluate` scores"),
+    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_token"), "nothing is sent to a hub"),
+    **dict.fromkeys(("trust_remote_code", "model_init_kwargs"), "the model is loaded from safetensors, without code"),
+    **dict.fromkeys(("dataset_kwargs", "packing", "padding_free", "remove_unused_columns"), "blocks are packed before they are trained on"),
+    **dict.fromkeys(("assistant_only_loss", "completion_only_loss"), "the loss sees the answers only, in any case"),
+    "precompute_ref_log_probs": "the reference is asked once, before the training",
+}  # fmt: skip
+
 
 class TrainingConfig(StageConfig):
     """Budget, optimisation and place of one training run."""
+
+    own_fields: ClassVar[dict[str, str]] = OWN_FIELDS
+    fixed: ClassVar[dict[str, str]] = FIXED
 
     epochs: float = Field(default=1.0, gt=0, description="passes over the data, unless tokens caps them")
     tokens: int | None = Field(default=None, ge=1, description="token budget; the data repeat or stop there")
@@ -22,9 +44,22 @@ class TrainingConfig(StageConfig):
     weight_decay: float = Field(default=0.01, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
-    trainer: dict[str, Any] = Field(default={}, description="passed verbatim to the library's own arguments")
+    trainer: dict[str, Any] = Field(default={}, description="passed verbatim to the library's own arguments; no key that has a field here")
     device: str = Field(default="auto", json_schema_extra=RUNTIME)
     workers: int = Field(default=0, ge=0, json_schema_extra=RUNTIME, description="data loading processes")
+
+    @field_validator("trainer")
+    @classmethod
+    def _not_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for key in given:
+            if key in cls.own_fields:
+                raise ValueError(f"{key!r} would contradict `{cls.own_fields[key]}:`; write `{cls.own_fields[key]}:` beside `trainer:`")
+            if key in cls.fixed:
+                raise ValueError(f"{key!r} cannot be set: {cls.fixed[key]}; remove it")
+        steps = given.get("max_steps", 1)
+        if type(steps) is not int or steps < 1:
+            raise ValueError(f"'max_steps' is {steps!r}; write a whole number from 1, or `epochs:` or `tokens:` in its place")
+        return given
 
     def steps(self, blocks: int) -> int:
         """Optimiser steps over `blocks` blocks (or pairs).

@@ -48,9 +48,14 @@ def _refused(folder: Path, found: str) -> DataError:
     return DataError("a tokenizer that loads, with a chat template that renders", found, remedy, file=folder)
 
 
+def limit() -> None:
+    """Bound the memory of this process."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
 def main(folder: Path) -> None:
     """Render, and print how much came out."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    limit()
     from tasks.lib import models
 
     tokenizer = models.load_tokenizer(folder)

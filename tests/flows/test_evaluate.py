@@ -74,6 +74,15 @@ def test_a_revision_that_is_not_at_hand_is_refused_with_a_remedy(tmp_path: Path)
     assert "HF_HUB_OFFLINE=0" in done.stderr
 
 
+def test_a_model_that_is_not_there_is_told_as_it_was_given(tmp_path: Path) -> None:
+    write_toy(tmp_path)
+    done = slmforge("evaluate", "toy", "--model", "tune/0123", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--model tune/0123" in done.stderr
+    assert "models of toy there: none" in done.stderr
+    assert "base.source" not in done.stderr
+
+
 def test_a_branch_name_is_no_pinned_revision(tmp_path: Path) -> None:
     write_toy(tmp_path)
     done = slmforge("plan", "toy", "base.source={kind: hub, model: someone/tiny, revision: main}", cwd=tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tasks.lib.domain import load
 from tests.conftest import ROOT, Run
 
 MIRROR = ROOT.parent / "shared" / "data"
@@ -114,3 +115,31 @@ def test_what_cannot_be_added_leaves_the_card_as_it_was(
     assert done.returncode in (2, 3), done.stdout
     assert says in done.stderr
     assert {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()} == before
+
+
+def test_what_the_template_leaves_open_is_told_and_recorded_as_not_stated(legal: Path, cli: Run, workplace: Path) -> None:
+    (workplace / "clauses.jsonl").write_text("".join(f'{{"text": "Clause {i} of the lease, in {i * 13} words."}}\n' for i in range(20)))
+    assert cli("add", "legal", "clauses.jsonl", *SAID).returncode == 0
+    checked = cli("check", "legal")
+    assert checked.returncode == 0, checked.stderr
+    page = (workplace / "runs/reports/legal-data.html").read_text()
+    first = page.split("Fix this first")[1].split("</section>")[0]
+    for key in ("purpose", "owner"):
+        assert f"`{key}:` in domain.yaml is still the template" in checked.stdout
+        assert f"`{key}:` in domain.yaml is still the template" in first
+    notes = json.loads(cli("plan", "legal", "--json").stdout)["notes"]
+    assert len(notes) == 2
+    assert load("legal").duties.purpose == load("legal").duties.owner == "not stated"
+    card = legal / "domain.yaml"
+    card.write_text(card.read_text().replace("who answers for it", "A. Example").replace("say in one", "answers; say in one"))
+    assert load("legal").duties.owner == "A. Example"
+    assert json.loads(cli("check", "legal", "--json").stdout)["warnings"] == []
+
+
+def test_text_that_nobody_brought_is_introduced(legal: Path, cli: Run, workplace: Path) -> None:
+    done = cli("check", "legal")
+    assert done.returncode == 0, done.stderr
+    sentence = "python-topics is Python's own documentation, plain English"
+    assert sentence in done.stdout
+    page = (workplace / "runs/reports/legal-data.html").read_text()
+    assert sentence.replace("'", "&#39;") in page

@@ -22,7 +22,7 @@ def test_rows_set_aside_are_shown_with_their_reason_and_place(prepared: Run) -> 
     said = prepared("rows", "toy", "--set-aside", "unknown-value").stdout
     assert "colours:202" in said
     assert "data/colours.csv, row 202" in said
-    assert "response 'green' is none of the choices" in said
+    assert "column 'a' (`response` of the map) gives 'green', which is none of the choices" in said
     assert "1 of 1 rows shown" in said
     everything = prepared("rows", "toy", "--set-aside").stdout
     assert "holdout" not in everything, "what the pipeline keeps for itself is not shown"

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, sources, store
-from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite
+from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite, load
 from tasks.lib.errors import DataError, StageError
 from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, by_dataset, iterate, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
@@ -174,3 +174,10 @@ def test_what_is_set_aside_keeps_every_column_as_it_was_read(workplace: Path) ->
     (kept,) = iterate(made.path, "set_aside")
     assert json.loads(kept["record"]) == row
     assert (kept["id"], kept["file"], kept["reason"]) == ("d:1", "d.jsonl", "not-a-number")
+
+
+def test_a_dataset_that_is_refused_is_told_with_the_column_of_its_file(toy: Path) -> None:
+    lines = [{"q": f"Item {i}?", "a": "red", "r": "fine"} for i in range(20)]
+    (toy / "data/ratings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match=r"20 of 20: 20 not-a-number \(column 'r' \(`rating` of the map\)\)"):
+        ingest(IngestConfig(), sources.resolve(load("toy"), "starter", None))

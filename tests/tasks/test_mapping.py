@@ -154,3 +154,28 @@ def test_a_row_without_a_column_that_the_map_names_is_set_aside() -> None:
 def test_bytes_are_text_or_set_aside() -> None:
     assert record(dataset(), {"q": "Größe".encode(), "a": "y"})["prompt"] == "Größe"
     assert reason({"q": b"\xff\x00", "a": "y"}) == "undecodable"
+
+
+@pytest.mark.parametrize(
+    ("given", "row", "said"),
+    [
+        (
+            {"prompt": "{q}", "answer": "{a}", "rating": "{Score 1-5}"},
+            {"Score 1-5": "good"},
+            "column 'Score 1-5' (`rating` of the map) holds 'good'",
+        ),
+        ({"prompt": "{q}", "answer": "{a}", "rating": "{rating}"}, {"rating": "good"}, "column 'rating' holds 'good'"),
+        ({"prompt": "{q}", "answer": "{a}", "rating": "{x}.{y}"}, {"x": "good", "y": 1}, "columns 'x', 'y' (`rating` of the map) holds"),
+        ({"prompt": "{q}", "answer": "{a}", "rating": "good"}, {}, "`rating` of the map holds 'good'"),
+        (
+            {"prompt": "{q}", "a": "{a}", "b": "{a}", "winner": "{best}"},
+            {"best": "A"},
+            "column 'best' (`winner` of the map) gives 'A', not a or b",
+        ),
+    ],
+)
+def test_what_a_person_must_correct_is_called_as_in_their_file(given: dict[str, str], row: dict[str, Any], said: str) -> None:
+    with pytest.raises(SetAside) as aside:
+        record(dataset(role="preference", map=given), {"q": "x", "a": "y", **row})
+    assert aside.value.detail.startswith(said)
+    assert "good" not in aside.value.where, "a place, no value"

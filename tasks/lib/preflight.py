@@ -1,0 +1,70 @@
+"""What cannot run, told before anything runs; heavy libraries are asked only where they alone know, and once."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.lib import base_checks, examine, packs
+from tasks.lib.base_checks import Fault
+from tasks.lib.errors import ConfigError
+from tasks.lib.records import CONTENT, IDENTITY, ROLES
+from tasks.lib.training_config import TrainingConfig
+
+TRAININGS = ("base", "pretrain", "tune", "align", "distill")
+
+
+def faults(job: Any, planner: Any) -> list[Fault]:
+    """Why stages of a plan that will run cannot; nothing is asked of stages that are cached.
+
+    Args:
+        job: of a flow.
+        planner: with the flow's plan.
+    """
+    running = {row.name for row in planner.rows if row.state == "run"}
+    return [*_expectations(job, running), *_trainer(job.cfg, running), *base_checks.faults(job, running & set(TRAININGS))]
+
+
+def require(job: Any, planner: Any) -> None:
+    """Refuse what `faults` finds.
+
+    Raises:
+        ConfigError: with all of it.
+    """
+    if found := faults(job, planner):
+        asked = f"stages of {job.domain.name!r} that can run to their end"
+        told = "; ".join(f"{fault.stage}: {fault.found}" for fault in found)
+        raise ConfigError(asked, told, "; ".join(dict.fromkeys(fault.remedy for fault in found)))
+
+
+def _expectations(job: Any, running: set[str]) -> Iterator[Fault]:
+    """Expectations, arguments and columns that there are not; severities and packs were judged when the file was read."""
+    if "check" not in running:
+        return
+    columns: dict[str, set[str]] = defaultdict(lambda: set(IDENTITY))
+    for resolved in job.sources.datasets:
+        given = set(resolved.dataset.map) & set(CONTENT)
+        columns[resolved.dataset.role] |= given | {f"{name}_chars" for name in given}
+    expected = job.expectations
+    suites = {role: packs.fitting(getattr(expected, role), columns[role]) for role in ROLES if role in columns}
+    if any(suites.values()):
+        known = {role: sorted(columns[role]) for role in suites}
+        question = {"suites": suites, "sensitive": expected.sensitive, "columns": known}
+        yield from (Fault("check", *fault) for fault in examine.answer("expectations", question))
+
+
+def _trainings(cfg: Any, running: set[str]) -> dict[str, TrainingConfig]:
+    """The settings of every training that will run."""
+    made = {stage: getattr(cfg, stage, None) for stage in TRAININGS if stage in running}
+    if "base" in made:
+        made["base"] = getattr(cfg.base.source, "training", None)
+    return {stage: settings for stage, settings in made.items() if settings is not None}
+
+
+def _trainer(cfg: Any, running: set[str]) -> Iterator[Fault]:
+    """Keys of `trainer:` that the library does not know or would not take."""
+    given = {stage: settings for stage, settings in _trainings(cfg, running).items() if settings.trainer}
+    if not given:
+        return
+    fields = set(TrainingConfig.model_fields)
+    question = {stage: settings.model_dump(mode="json", include=fields) for stage, settings in given.items()}
+    yield from (Fault(*fault) for fault in examine.answer("trainer", question))
