@@ -116,8 +116,8 @@ def adapt(asked: Order) -> None:
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
-def run_flow(page: Flow[Any], asked: Order) -> dict[str, str]:
-    """Run a flow in this process, with a Prefect server that is there or is started."""
+def run_flow(page: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str, str]:
+    """Run a flow in this process, with a Prefect server that is there or is started; `silent` keeps stdout for machines."""
     from flows import screen
     from tasks.lib import servers
     from tasks.lib.environment import keep_heap
@@ -128,7 +128,7 @@ def run_flow(page: Flow[Any], asked: Order) -> dict[str, str]:
         with screen.console.status("starting Prefect"):
             servers.prefect_api()
             from tasks.lib import orchestrate  # only now: Prefect reads PREFECT_API_URL when it is imported
-        return orchestrate.run_here(page, asked, screen.story, lease.name)
+        return orchestrate.run_here(page, asked, (lambda event: None) if silent else screen.story, lease.name)
     finally:
         lease.release()
 

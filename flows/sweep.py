@@ -19,7 +19,7 @@ from tasks.dedup import dedup
 from tasks.distill import distill
 from tasks.evaluate import Scores, evaluate
 from tasks.ingest import ingest
-from tasks.lib import config, places, replacing, store, tracking
+from tasks.lib import config, journal, places, preflight, replacing, store, tracking
 from tasks.lib.errors import ConfigError, SlmforgeError, StageError
 from tasks.lib.flow import Job, Order, flow
 from tasks.lib.model import Model
@@ -97,9 +97,13 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
         ConfigError: before anything runs, if a field, a value or the score is none.
         StageError: if no trial ended well.
     """
+    from flows import screen
+
     grid = _grid(over)
     trials = _trials(asked, grid, _last(grid, until))
     jobs = [trial.job(one.order) for one in trials]
+    for job in jobs:
+        preflight.require(job, trial.plan(job))
     known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.tasks.values())]
     by = by or [*known[len(BITS) :], *known][0]
     if by not in known:
@@ -108,12 +112,15 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
     writer = tracking.RunWriter(asked.domain, name, None, {"slmforge.flow": "sweep"})
     writer.params({"over": json.dumps(grid), "settings": json.dumps(asked.settings)})
     for number, one in enumerate(trials, start=1):
-        _run(one, f"trial {number} of {len(trials)}", tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL))
+        if not as_json:
+            screen.console.print(f"\ntrial {number} of {len(trials)}: {one.sentence}", style="bold", soft_wrap=True)
+        _run(one, tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL), silent=as_json)
     best = _best(trials, by)
     files = _write(asked.domain, name, trials, best, by)
     for file in files:
         writer.file(file)
     writer.end("FAILED" if best is None else "FINISHED")
+    _deliver()
     _show(trials, best, by, files[0], as_json)
     if best is None:
         raise StageError(f"{len(trials)} trials", f"none has a score of {by}: {trials[0].error}", "correct the fields")
@@ -157,22 +164,30 @@ def _trials(asked: Order, grid: dict[str, list[Any]], until: str) -> list[Trial]
     return found
 
 
-def _run(one: Trial, said: str, child: tracking.RunWriter) -> None:
+def _run(one: Trial, child: tracking.RunWriter, *, silent: bool) -> None:
     """Run one trial; what is wrong with it is its result."""
-    from flows import commands, screen
+    from flows import commands
 
-    screen.console.print(f"\n{said}: {one.sentence}", style="bold", soft_wrap=True)
     child.params(one.values)
     try:
-        one.artifact = commands.run_flow(trial, one.order)["artifact"]
+        one.artifact = commands.run_flow(trial, one.order, silent=silent)["artifact"]
     except SlmforgeError as error:
-        one.error = str(error).splitlines()[0]
+        one.error = journal.in_a_line(error)
         child.tags({"slmforge.error": one.error})
     else:
         _score(one)
         child.tags({"slmforge.artifact": one.artifact})
         child.metrics({key: value for key, value in one.scores.items() if value is not None})
     child.end("FAILED" if one.error else "FINISHED")
+
+
+def _deliver() -> None:
+    """Bring the sweep's own runs to MLflow, after the last flow has delivered its."""
+    from tasks.lib import delivery
+
+    courier = delivery.courier()
+    courier.start()
+    courier.finish()
 
 
 def _score(one: Trial) -> None:

@@ -118,6 +118,17 @@ def load(folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32) -> 
     return model
 
 
+def require_finite(model: torch.nn.Module) -> None:
+    """Refuse a model that a last step has ruined, after which no loss was taken.
+
+    Raises:
+        StageError: naming the first weight that is no number.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise StageError("a trained model of finite weights", f"{name} holds infinity, or what is no number", "lower the learning rate")
+
+
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights as safetensors, with configuration and tokenizer."""
     model.save_pretrained(folder)

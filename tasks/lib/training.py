@@ -187,6 +187,7 @@ def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, w
         "dataloader_num_workers": cfg.workers,
         "gradient_checkpointing": False,
         "logging_steps": max(1, steps // LOG_POINTS),
+        "logging_nan_inf_filter": False,  # else a loss that is no number is logged as the last one that was
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
@@ -213,6 +214,7 @@ def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
     """Train, and count what was seen; what is measured of a distillation is the student's training, not its control's."""
     trainer.remove_callback(PrinterCallback)  # the bar says it already
     trainer.train()
+    models.require_finite(trainer.model)
     seen, sizes = trainer.seen, [1] * len(trainer.train_dataset)
     facts = {"steps": trainer.state.global_step}
     if unit == "tokens":

@@ -16,6 +16,7 @@ from tasks.distill import DistillConfig, distill
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.lib import models, store, tracking
 from tasks.lib.base_source import resolve
+from tasks.lib.errors import StageError
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Model
@@ -269,3 +270,10 @@ def test_lora_in_another_runs_folder_gives_the_same_digest(
     there = tune(cfg, start, data)
     assert there.path.is_relative_to(tmp_path)
     assert there.digest == here.digest
+
+
+def test_a_training_that_diverges_is_an_error_and_leaves_no_model(start: Model, data: Split) -> None:
+    with pytest.raises(StageError, match="lower the learning rate"):
+        tune(TuneConfig(length=128, learning_rate=1e15, trainer={"max_steps": 6}), start, data)
+    with pytest.raises(StageError, match="lower the learning rate"):  # by its only step, after which nothing is logged
+        tune(TuneConfig(length=128, learning_rate=1e38, warmup=0, trainer={"max_steps": 1}), start, data)
