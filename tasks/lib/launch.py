@@ -80,21 +80,21 @@ def launched(job: Job, count: int) -> dict[str, Any]:
         SlmforgeError: what one of them raised.
         StageError: if one of them died; it names the rank, and shows the end of its log. The others are ended.
     """
-    with _folder() as folder:
-        write(job, folder)
-        with (folder / "agent.log").open("w") as log:
+    with folder() as place:
+        write(job, place)
+        with (place / "agent.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.lib.agent", str(folder), str(count)],
+                [sys.executable, "-m", "tasks.lib.agent", str(place), str(count)],
                 env=_environment(count), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
-            _follow(process, folder / TOLD)
+            _follow(process, place / TOLD)
         finally:
             _end(process)
-        if process.returncode or not (folder / LEARNED).is_file():
-            raise _failure(folder, count, process.returncode)
-        handover.take_trained(job.model, folder)
-        learned: dict[str, Any] = json.loads((folder / LEARNED).read_text())
+        if process.returncode or not (place / LEARNED).is_file():
+            raise _failure(place, count, process.returncode)
+        handover.take_trained(job.model, place)
+        learned: dict[str, Any] = json.loads((place / LEARNED).read_text())
         return learned
 
 
@@ -116,7 +116,7 @@ def write(job: Job, folder: Path) -> None:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """A folder for one launch, held by a lock; what killed launches have left is taken away."""
     root = places.runs() / "launched"
     root.mkdir(parents=True, exist_ok=True)
@@ -130,14 +130,14 @@ def _folder() -> Iterator[Path]:
                     continue
                 rmtree(left.with_suffix(""), ignore_errors=True)
                 left.unlink()
-        folder = Path(tempfile.mkdtemp(dir=root))
-        held = folder.with_suffix(".held")
+        made = Path(tempfile.mkdtemp(dir=root))
+        held = made.with_suffix(".held")
         holding = held.open("w")
         fcntl.flock(holding, fcntl.LOCK_EX)
     try:
-        yield folder
+        yield made
     finally:
-        rmtree(folder, ignore_errors=True)
+        rmtree(made, ignore_errors=True)
         held.unlink()
         holding.close()
 

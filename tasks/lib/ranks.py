@@ -1,16 +1,19 @@
 """Which of the processes of one training this is, and what its model must be wrapped in (one process: in nothing)."""
 
 import json
+import resource
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tasks.lib import places
 from tasks.lib.errors import ConfigError, StageError
+
+K = TypeVar("K", int, str)
 
 
 @dataclass(frozen=True)
@@ -75,18 +78,25 @@ def join(number: int, count: int, parallel: str, *, cpu: bool) -> None:
     from accelerate import PartialState
     from accelerate.utils import DistributedType
 
+    # a reduction in shared memory, for inference only, which would be compiled first: minutes, and a compiler
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed("gloo", verbose=False)
     PartialState(cpu=True, backend="gloo")
     PartialState._shared_state["distributed_type"] = DistributedType.DEEPSPEED  # on a CPU nothing else sets it
 
 
-def total(counter: Counter[int]) -> Counter[int]:
+def total(counter: Counter[K]) -> Counter[K]:
     """The sum over all processes of what each has counted."""
     if mine().count == 1:
         return counter
-    every: list[Counter[int] | None] = [None] * mine().count
+    every: list[Counter[K] | None] = [None] * mine().count
     torch.distributed.all_gather_object(every, counter)
-    return sum((found for found in every if found is not None), Counter[int]())
+    return sum((found for found in every if found is not None), Counter[K]())
+
+
+def peak_memory() -> int:
+    """Bytes that all processes together have taken at most."""
+    return total(Counter(bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))["bytes"]
 
 
 def configuration(file: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _counted(lesson: Lesson) -> Learned:
     epochs = round(sum(seen.values()) / len(sizes), 3)
     measured = {"curve": curve.points, "training_seconds": round(curve.seconds, 2), "epochs": epochs, f"{unit}_per_second": speed}
     if ranks.mine().count > 1:
-        measured |= {"devices": ranks.mine().count, "engine": trainer.engine}
+        measured |= {"devices": ranks.mine().count, "engine": trainer.engine, "processes_peak_memory": ranks.peak_memory()}
     return Learned(facts, seen, measured)
 
 
