@@ -22,7 +22,7 @@ IMPORTERS = {
     "stdnum": {"tasks.lib.finance", "tasks.lib.chemistry"},
     "torchao": {"tasks.lib.quantization"},
     "peft": {"tasks.lib.models", "tasks.lib.handover"},
-    "accelerate": {"tasks.lib.ranks", "tasks.lib.shares"},
+    "accelerate": {"tasks.lib.shares"},
     "deepspeed": {"tasks.lib.ranks"},
     "tokenizers": {"tasks.lib.models", "tasks.lib.mixture_plan"},
     "trl": {"tasks.lib.training", "tasks.lib.packing"},

@@ -44,7 +44,8 @@ class CountingTrainer(Trainer):
         seed = args.seed if args.data_seed is None else args.data_seed
         dealt = shares.Dealt(len(self.train_dataset), args.process_index, count, share, seed)
         rows, workers = shares.Blanks(self.train_dataset), args.dataloader_num_workers
-        return DataLoader(rows, batch_sampler=dealt, collate_fn=self.data_collator, num_workers=workers)
+        pinned = args.dataloader_pin_memory and args.device.type == "cuda"
+        return DataLoader(rows, batch_sampler=dealt, collate_fn=self.data_collator, num_workers=workers, pin_memory=pinned)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The batches of one step; where the loss is a mean, what each of them weighs."""

@@ -146,10 +146,11 @@ def _environment(count: int) -> dict[str, str]:
     """Cores are shared, and whatever the processes say to each other stays on this machine."""
     cores = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     ways = [str(places.CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}  # with it, DeepSpeed is ignored
     return {
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
-        **os.environ,
+        **kept,
         "OMP_NUM_THREADS": str(max(1, cores // count)),
         "PYTHONPATH": os.pathsep.join(ways),
         LAUNCHER: str(os.getpid()),

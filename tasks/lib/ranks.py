@@ -32,15 +32,12 @@ class Rank:
         """
         if self.count == 1:
             return {}
-        if self.zero is None:
-            return {"ddp_backend": "gloo"} if cpu else {}
-        chosen: dict[str, Any] = {"deepspeed": self.zero}
-        if "torch_autocast" in self.zero:
+        chosen: dict[str, Any] = {"ddp_backend": "gloo"} if cpu else {}
+        if self.zero is not None:
+            chosen["deepspeed"] = self.zero
+        if self.zero is not None and "torch_autocast" in self.zero:
             chosen["deepspeed"] = {**self.zero, "torch_autocast": {**self.zero["torch_autocast"], "enabled": bf16}}
             chosen["bf16"] = False
-        if cpu:
-            # without the state that `join` has made, a CPU silently gets plain DistributedDataParallel
-            chosen["accelerator_config"] = {"use_configured_state": True}
         return chosen
 
     def require(self, model: Any) -> str:
@@ -75,14 +72,9 @@ def join(number: int, count: int, parallel: str, *, cpu: bool) -> None:
     if zero is None or not cpu:
         return
     import deepspeed
-    from accelerate import PartialState
-    from accelerate.utils import DistributedType
 
     # a reduction in shared memory, for inference only, which would be compiled first: minutes, and a compiler
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed("gloo", verbose=False)
-    PartialState(cpu=True, backend="gloo")
-    PartialState._shared_state["distributed_type"] = DistributedType.DEEPSPEED  # on a CPU nothing else sets it
 
 
 def total(counter: Counter[K]) -> Counter[K]:

@@ -102,8 +102,9 @@ def alone() -> Callable[[str], tuple[Any, Learned]]:
     ],
 )  # fmt: skip
 def test_two_processes_learn_what_one_learns(
-    what: str, parallel: str, workplace: Path, alone: Callable[[str], tuple[Any, Learned]]
+    what: str, parallel: str, workplace: Path, alone: Callable[[str], tuple[Any, Learned]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")  # see `careless_lesson`
     reference, expected = alone(what)
     network = model(lora=what == "tune-lora")
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -139,6 +140,22 @@ def assert_reloads(network: Any, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
+def test_bf16_rounds_alike_in_two_processes(parallel: str, workplace: Path) -> None:
+    """Autocast in each of them, and weights in fp32: what differs is rounding."""
+    made = []
+    for devices in (1, PROCESSES):
+        network = model()
+        cfg = {**SETTINGS, "precision": "bf16", "devices": devices, "parallel": parallel}
+        with tracking.active(None) as current:
+            fit(network, TOKENIZER, blocks(), TrainingConfig.model_validate(cfg), "pretrain")
+        made.append([point["loss"] for point in current.measured["curve"]])
+        assert all(weight.dtype == torch.float32 for weight in network.parameters())
+        assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in network.parameters())
+    assert made[1] == pytest.approx(made[0], abs=1e-2)
+
+
+@pytest.mark.slow
 def test_a_student_has_the_same_teacher_in_two_processes(workplace: Path) -> None:
     teacher, students = model(), []
     for devices in (1, PROCESSES):
@@ -150,8 +167,10 @@ def test_a_student_has_the_same_teacher_in_two_processes(workplace: Path) -> Non
 
 
 def careless_lesson(job: Job, work: str) -> Lesson:
-    """A trainer that is made without what `ranks` says of the engine."""
-    args = TrainingArguments(work, max_steps=2, use_cpu=True, ddp_backend="gloo", remove_unused_columns=False, report_to=[])
+    """With this variable, which many set to keep accelerate on the CPU, DeepSpeed is ignored without a word."""
+    os.environ["ACCELERATE_USE_CPU"] = "1"
+    given = {"remove_unused_columns": False, "report_to": [], "max_steps": 2}
+    args = TrainingArguments(work, use_cpu=True, ddp_backend="gloo", deepspeed=ranks.mine().zero, **given)
     collate = BlockCollator(job.tokenizer.pad_token_id, 32)
     return Lesson(CountingTrainer(job.model, args, data_collator=collate, train_dataset=job.data), Curve("careless", 1, "tok"), "tokens")
 
