@@ -80,6 +80,7 @@ def launched(job: Job, count: int) -> dict[str, Any]:
         SlmforgeError: what one of them raised.
         StageError: if one of them died; it names the rank, and shows the end of its log. The others are ended.
     """
+    job.cfg.steps(len(job.data))  # refuses where there is nothing to train on
     with folder() as place:
         write(job, place)
         with (place / "agent.log").open("w") as log:
