@@ -23,7 +23,7 @@ class AlignConfig(TrainingConfig):
     loss: Literal["sigmoid", "ipo", "hinge", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
 
 
-@stage(version="3", needs=("models", "training"))
+@stage(version="4", needs=("models", "training"))
 def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
     from datasets import Dataset

@@ -55,7 +55,9 @@ def need(row: PlanRow, cfg: Any, weights: int | None, vocabulary: int | None, da
     # logits in fp32, their gradient and log-softmax, dominate the activations of a small model
     activations = settings.batch * settings.length * (vocabulary or 32_000) * 4 * 3
     copies = 2 if stage in ("align", "distill") else 1
-    return Need(PROCESS + (weights or 0) * ADAM * copies + activations * copies, size)
+    processes = 1 if settings.devices == "auto" else settings.devices  # each has the weights, and all of them one step's activations
+    alone = PROCESS + size if processes > 1 else 0  # of the process that waits for them
+    return Need(alone + processes * (PROCESS + (weights or 0) * ADAM * copies) + activations * copies, size)
 
 
 def shortage(needs: list[Need]) -> str | None:

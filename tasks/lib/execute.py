@@ -107,7 +107,8 @@ class Direct:
             with tracking.active(writer) as current:
                 made = call.stage.fn(folder, **call.arguments)
                 current.measured["seconds"] = round(time.monotonic() - clock, 3)
-                current.measured["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+                own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+                current.measured["peak_memory"] = own + current.measured.get("processes_peak_memory", 0)
                 record = _record(call, identifier, made, folder, current.measured)
                 record.made.update(
                     started=started.isoformat(),

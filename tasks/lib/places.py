@@ -17,7 +17,7 @@ def runs() -> Path:
 
 
 def rooms(room: str) -> list[Path]:
-    """Folders called `room` ("domains" or "configs"), nearest first."""
+    """Folders called `room` ("domains", "configs" or "infra/deepspeed"), nearest first."""
     candidates = [Path.cwd() / room, CHECKOUT / room, SHIPPED / room]
     return list(dict.fromkeys(c for c in candidates if c.is_dir()))
 
@@ -60,4 +60,22 @@ def config_file(name: str) -> Path:
         f"config {name!r}",
         f"no such file; configs here: {', '.join(known) or 'none'}",
         "give a path, or the name of a file below configs/",
+    )
+
+
+def deepspeed_file(name: str) -> Path:
+    """A DeepSpeed configuration by path (it ends in .json), or by its bare name below infra/deepspeed/ ("zero2").
+
+    Raises:
+        ConfigError: if there is no such file.
+    """
+    if name.endswith(".json") and Path(name).is_file():
+        return Path(name)
+    known = {path.stem: path for room in reversed(rooms("infra/deepspeed")) for path in room.glob("*.json")}
+    if name in known:
+        return known[name]
+    raise ConfigError(
+        f"parallel: {name!r}",
+        f"no way of training on several devices; there are: {', '.join(['ddp', *sorted(known)])}",
+        "take one of these, or give the path of a DeepSpeed configuration that ends in .json",
     )

@@ -2,14 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 QUIET_SECONDS = 30.0  # between lines where there is no terminal
 SHOW = {"on": True}
+TOLD: dict[str, Callable[[dict[str, Any]], None] | None] = {"to": None}  # who shows the bars of this process in its place
 
 
 def rows(items: Iterable[T], what: str) -> Iterator[T]:
@@ -24,12 +25,16 @@ class Bar:
         self._what, self._unit, self._total, self._done = what, unit, total, 0
         self._started = self._said = time.monotonic()
         self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=True, leave=False, disable=not _terminal())
+        if TOLD["to"] is not None:
+            TOLD["to"]({"what": what, "total": total, "unit": unit})
 
     def advance(self, n: int, note: str = "") -> None:
         """Count `n` more units; `note` stands at the end of the line."""
         self._done += n
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(n)
+        if TOLD["to"] is not None:
+            TOLD["to"]({"advance": n, "note": note})
         now = time.monotonic()
         if not _terminal() and SHOW["on"] and now - self._said > QUIET_SECONDS:
             self._said = now

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 from tasks.lib import places
 
@@ -103,10 +103,19 @@ class RunWriter:
             self._file.close()
 
 
+class MetricWriter(Protocol):
+    """Where metrics go: a run, or the process that waits for this one."""
+
+    key: str
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Metrics at one step."""
+
+
 class Active:
     """The stage that is running: its writer and what it measured."""
 
-    def __init__(self, writer: RunWriter | None) -> None:
+    def __init__(self, writer: MetricWriter | None) -> None:
         self.writer = writer
         self.measured: dict[str, Any] = {}
 
@@ -115,7 +124,7 @@ ACTIVE: contextvars.ContextVar[Active | None] = contextvars.ContextVar("active",
 
 
 @contextmanager
-def active(writer: RunWriter | None) -> Iterator[Active]:
+def active(writer: MetricWriter | None) -> Iterator[Active]:
     """Make `writer` the run that `metric` and `measure` write to."""
     current = Active(writer)
     token = ACTIVE.set(current)

@@ -3,116 +3,27 @@
 import itertools
 import math
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from tasks.lib import models, progress, tracking
-from tasks.lib.errors import ConfigError, StageError
+from tasks.lib import launch, models, ranks, tracking
+from tasks.lib.counting import CountingTrainer
+from tasks.lib.curve import Curve
+from tasks.lib.errors import ConfigError
+from tasks.lib.launch import Job
 from tasks.lib.packing import BlockCollator
 from tasks.lib.training_config import TrainingConfig
 
 # whose arguments `trainer:` of a stage gives
 ARGUMENTS = {"base": TrainingArguments, "pretrain": TrainingArguments, "tune": SFTConfig, "align": DPOConfig, "distill": TrainingArguments}
 LOG_POINTS = 60  # points of a curve
-NUMBER = "number"  # the column that tells which block or pair this is
-
-
-class Curve(TrainerCallback):
-    """Sends metrics to tracking, keeps the loss curve, moves the progress bar."""
-
-    def __init__(self, what: str, per_step: float, unit: str) -> None:
-        self.what, self._per_step, self._unit = what, per_step, unit
-        self.points: list[dict[str, float]] = []
-        self._bar: progress.Bar | None = None
-        self._loss = math.nan
-        self.seconds = 0.0
-        self._started = 0.0
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Open the bar."""
-        self._bar = progress.Bar(self.what, round(state.max_steps * self._per_step), self._unit)
-        self._started = time.monotonic()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.advance(round(self._per_step), f"loss {self._loss:.3f}")
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
-        """Keep numbers over time."""
-        numbers = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, (int, float))}
-        if "loss" in numbers:
-            self._loss = numbers["loss"]
-            if not math.isfinite(self._loss):
-                raise StageError(
-                    f"{self.what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
-                )
-            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in ("loss", "rewards/accuracies")}})
-        # both trainings of a distillation are curves of one run: the control's has a name of its own
-        mark = "control_" if self.what.endswith("(control)") else ""
-        kept = {mark + k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}
-        if kept:
-            tracking.metric(kept, state.global_step)
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Close the bar."""
-        self.seconds = time.monotonic() - self._started
-        if self._bar is not None:
-            self._bar.close()
-
-
-@dataclass
-class Numbered:
-    """A collator that also says which blocks or pairs are in the batch."""
-
-    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate rows and their numbers."""
-        return {**self.collate(rows), NUMBER: torch.tensor([row[NUMBER] for row in rows])}
-
-
-class CountingTrainer(Trainer):
-    """Counts how often each block or pair was trained on.
-
-    Counted is what reaches the model: the loader reads ahead, and the budget may end in the middle of an epoch.
-    """
-
-    train_dataset: Any
-    data_collator: Any
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seen: Counter[int] = Counter()
-        # after the start, because DPO asks its reference model first, with the collator as it is
-        self.train_dataset = self.train_dataset.add_column(NUMBER, list(range(len(self.train_dataset))))
-        self.data_collator = Numbered(self.data_collator)
-
-    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Note the numbers, which the model does not know, then take the step."""
-        self.seen.update(inputs.pop(NUMBER).tolist())
-        return super().training_step(model, inputs, num_items_in_batch)
 
 
 class CountingDPO(CountingTrainer, DPOTrainer):
@@ -128,7 +39,8 @@ class PlainLossSFT(CountingTrainer, SFTTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The loss of `transformers.Trainer`."""
-        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+        found = Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+        return self.weighed(found, return_outputs, num_items_in_batch)
 
 
 class DistillTrainer(CountingTrainer):
@@ -140,7 +52,7 @@ class DistillTrainer(CountingTrainer):
 
     def __init__(self, *args: Any, teacher: PreTrainedModel, weight: float, temperature: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._teacher, self._weight, self._temperature = teacher, weight, temperature
+        self._teacher, self._weight, self._temperature = teacher.to(self.args.device).eval(), weight, temperature
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The weighted sum of both losses.
@@ -170,19 +82,20 @@ class DistillTrainer(CountingTrainer):
 def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
     """The library's own arguments: ours, then what the user passes verbatim in `trainer:`."""
     place = models.device(cfg.device)
-    steps = cfg.steps(blocks)
+    steps, rank, bf16 = cfg.steps(blocks), ranks.mine(), models.use_bf16(cfg.precision, place)
+    at_once, times = cfg.shared(rank.count)
     chosen: dict[str, Any] = {
         "output_dir": work,
-        "per_device_train_batch_size": cfg.batch,
-        "per_device_eval_batch_size": cfg.batch,
-        "gradient_accumulation_steps": cfg.accumulation,
+        "per_device_train_batch_size": at_once,
+        "per_device_eval_batch_size": at_once,
+        "gradient_accumulation_steps": times,
         "max_steps": steps,
         "learning_rate": cfg.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": math.ceil(cfg.warmup * steps),
         "weight_decay": cfg.weight_decay,
         "max_grad_norm": 1.0,
-        "bf16": models.use_bf16(cfg.precision, place),
+        "bf16": bf16,
         "use_cpu": place.type == "cpu",
         "dataloader_num_workers": cfg.workers,
         "gradient_checkpointing": False,
@@ -195,6 +108,7 @@ def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, w
         "seed": cfg.seed,
         "data_seed": cfg.seed,
         **extra,
+        **rank.arguments(cpu=place.type == "cpu", bf16=bf16),
     }
     try:
         return kind(**{**chosen, **cfg.trainer})
@@ -204,18 +118,51 @@ def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, w
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training saw: facts that are the same every time, and how often each block or pair was trained on."""
+    """What a training saw: facts that are the same every time, how often each block or pair was trained on, and measurements."""
 
     facts: dict[str, int]
     times: Counter[int]
+    measured: dict[str, Any]
 
 
-def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
-    """Train, and count what was seen; what is measured of a distillation is the student's training, not its control's."""
-    trainer.remove_callback(PrinterCallback)  # the bar says it already
-    trainer.train()
-    models.require_finite(trainer.model)
-    seen, sizes = trainer.seen, [1] * len(trainer.train_dataset)
+@dataclass(frozen=True)
+class Lesson:
+    """A trainer that is ready, its curve, and what it counts: `tokens` or `pairs`."""
+
+    trainer: CountingTrainer
+    curve: Curve
+    unit: str
+
+
+def learn(job: Job) -> Learned:
+    """Train in this process, or in one for each device; what is measured of a distillation is the student's training."""
+    count = launch.devices(job.cfg)
+    if count == 1:
+        learned, _ = learned_here(job)
+    else:
+        said = launch.launched(job, count)
+        learned = Learned(said["facts"], Counter({int(k): v for k, v in said["times"].items()}), said["measured"])
+    if not job.options.get("what", "").endswith("(control)"):
+        tracking.measure(**learned.measured)
+    return learned
+
+
+def learned_here(job: Job) -> tuple[Learned, dict[str, torch.Tensor]]:
+    """Train in this process, alone or as one of several; of several, the first also gets the weights that learned."""
+    set_seed(job.cfg.seed)
+    with tempfile.TemporaryDirectory() as work:
+        lesson: Lesson = job.make(job, work)
+        lesson.trainer.remove_callback(PrinterCallback)  # the bar says it already
+        lesson.trainer.train()
+        models.require_finite(lesson.trainer.model)
+        learned = _counted(lesson)
+        return learned, ranks.trained(lesson.trainer.model) if ranks.mine().count > 1 else {}
+
+
+def _counted(lesson: Lesson) -> Learned:
+    """Count what was seen, by all processes."""
+    trainer, curve, unit = lesson.trainer, lesson.curve, lesson.unit
+    seen, sizes = ranks.total(trainer.seen), [1] * len(trainer.train_dataset)
     facts = {"steps": trainer.state.global_step}
     if unit == "tokens":
         sizes = [len(ids) for ids in trainer.train_dataset["input_ids"]]
@@ -225,11 +172,12 @@ def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
         f"{unit}_not_reached": sum(size for number, size in enumerate(sizes) if number not in seen),
         f"{unit}_trained": sum(sizes[number] * times for number, times in seen.items()),
     }
-    if not curve.what.endswith("(control)"):
-        speed = round(facts[f"{unit}_trained"] / max(curve.seconds, 1e-9), 1)
-        epochs = round(sum(seen.values()) / len(sizes), 3)
-        tracking.measure(curve=curve.points, training_seconds=round(curve.seconds, 2), epochs=epochs, **{f"{unit}_per_second": speed})
-    return Learned(facts, seen)
+    speed = round(facts[f"{unit}_trained"] / max(curve.seconds, 1e-9), 1)
+    epochs = round(sum(seen.values()) / len(sizes), 3)
+    measured = {"curve": curve.points, "training_seconds": round(curve.seconds, 2), "epochs": epochs, f"{unit}_per_second": speed}
+    if ranks.mine().count > 1:
+        measured |= {"devices": ranks.mine().count, "engine": trainer.engine, "processes_peak_memory": ranks.peak_memory()}
+    return Learned(facts, seen, measured)
 
 
 def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
@@ -248,22 +196,24 @@ def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: Tr
     `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
     temperature=` it is distillation. Blocks are of `cfg.length` tokens.
     """
-    set_seed(cfg.seed)
+    return learn(Job(blocks_lesson, model, tokenizer, blocks, cfg, {"what": what, **distill}))
+
+
+def blocks_lesson(job: Job, work: str) -> Lesson:
+    """The trainer of `fit`."""
+    blocks, cfg, distill = job.data, job.cfg, dict(job.options)
+    what = distill.pop("what")
     # padding is no work worth counting
     filled = sum(map(len, blocks["input_ids"])) / max(1, len(blocks))
     curve = Curve(what, cfg.batch * cfg.accumulation * filled, "tok")
-    collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
-    with tempfile.TemporaryDirectory() as work:
-        if what == "tune":
-            args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
-            trainer: CountingTrainer = PlainLossSFT(
-                model, args, data_collator=collate, train_dataset=blocks, processing_class=tokenizer, callbacks=[curve]
-            )
-        else:
-            args = arguments(TrainingArguments, cfg, len(blocks), work)
-            kind: Any = DistillTrainer if distill else CountingTrainer
-            trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
-        return _learn(trainer, curve, "tokens")
+    collate = BlockCollator(job.tokenizer.pad_token_id, cfg.length)
+    if what == "tune":
+        args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
+        given = {"data_collator": collate, "train_dataset": blocks, "processing_class": job.tokenizer, "callbacks": [curve]}
+        return Lesson(PlainLossSFT(job.model, args, **given), curve, "tokens")
+    args = arguments(TrainingArguments, cfg, len(blocks), work)
+    kind: Any = DistillTrainer if distill else CountingTrainer
+    return Lesson(kind(job.model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill), curve, "tokens")
 
 
 def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str) -> Learned:
@@ -271,15 +221,18 @@ def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Datas
 
     Returns what was seen of the pairs, in the words of `fit`.
     """
-    set_seed(cfg.seed)
+    return learn(Job(pairs_lesson, model, tokenizer, pairs, cfg, {"beta": beta, "loss": loss}))
+
+
+def pairs_lesson(job: Job, work: str) -> Lesson:
+    """The trainer of `fit_preferences`."""
+    cfg, tokenizer = job.cfg, job.tokenizer
     curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
     tokenizer.padding_side = "left"
-    with tempfile.TemporaryDirectory() as work:
-        args = arguments(
-            DPOConfig, cfg, len(pairs), work, beta=beta, loss_type=[loss], max_length=cfg.length, precompute_ref_log_probs=True
-        )
-        trainer = CountingDPO(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
-        return _learn(trainer, curve, "pairs")
+    chosen = {"beta": job.options["beta"], "loss_type": [job.options["loss"]], "max_length": cfg.length}
+    args = arguments(DPOConfig, cfg, len(job.data), work, precompute_ref_log_probs=True, **chosen)
+    trainer = CountingDPO(job.model, None, args, train_dataset=job.data, processing_class=tokenizer, callbacks=[curve])
+    return Lesson(trainer, curve, "pairs")
 
 
 @torch.inference_mode()

@@ -1,19 +1,20 @@
 """What may be set of any training, without the libraries that train."""
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from tasks.lib import places
 from tasks.lib.config import RUNTIME, StageConfig
-from tasks.lib.errors import DataError
+from tasks.lib.errors import ConfigError, DataError
 
 # what the libraries call a thing that has a field here: said twice, one of the two would be without effect
 OWN_FIELDS = {
     "learning_rate": "learning_rate", "num_train_epochs": "epochs", "per_device_train_batch_size": "batch",
     "per_device_eval_batch_size": "batch", "auto_find_batch_size": "batch", "gradient_accumulation_steps": "accumulation",
     "warmup_steps": "warmup", "warmup_ratio": "warmup", "weight_decay": "weight_decay", "bf16": "precision", "seed": "seed",
-    "data_seed": "seed", "use_cpu": "device", "dataloader_num_workers": "workers", "max_length": "length",
+    "data_seed": "seed", "use_cpu": "device", "deepspeed": "parallel", "dataloader_num_workers": "workers", "max_length": "length",
 }  # fmt: skip
 # what is as the pipeline needs it, with the reason
 FIXED = {
@@ -37,8 +38,8 @@ class TrainingConfig(StageConfig):
     epochs: float = Field(default=1.0, gt=0, description="passes over the data, unless tokens caps them")
     tokens: int | None = Field(default=None, ge=1, description="token budget; the data repeat or stop there")
     length: int = Field(default=512, ge=16, description="tokens in a block")
-    batch: int = Field(default=8, ge=1, description="blocks (or pairs) in a step on one device")
-    accumulation: int = Field(default=1, ge=1, description="steps whose gradients are added up")
+    batch: int = Field(default=8, ge=1, description="blocks (or pairs) at once on one device, at most")
+    accumulation: int = Field(default=1, ge=1, description="batch x accumulation are a step, on however many devices")
     learning_rate: float = Field(default=5e-4, ge=0)
     warmup: float = Field(default=0.05, ge=0, le=1, description="share of the steps")
     weight_decay: float = Field(default=0.01, ge=0)
@@ -47,6 +48,41 @@ class TrainingConfig(StageConfig):
     trainer: dict[str, Any] = Field(default={}, description="passed verbatim to the library's own arguments; no key that has a field here")
     device: str = Field(default="auto", json_schema_extra=RUNTIME)
     workers: int = Field(default=0, ge=0, json_schema_extra=RUNTIME, description="data loading processes")
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1, json_schema_extra=RUNTIME, description="how many devices share a step, one process each; auto takes all accelerators"
+    )
+    parallel: str = Field(
+        default="ddp", json_schema_extra=RUNTIME, description="ddp, zero2, zero3, or a DeepSpeed JSON of your own; of several devices"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        """What can be refused before anything is started, is."""
+        if self.parallel != "ddp":
+            places.deepspeed_file(self.parallel)
+        if self.devices != "auto":
+            self.shared(self.devices)
+        return self
+
+    def shared(self, devices: int) -> tuple[int, int]:
+        """How many blocks each device takes at once, and how often for one step.
+
+        A step is of `batch` x `accumulation` blocks whatever the number of devices: it is their share that changes.
+
+        Raises:
+            ConfigError: if a step cannot be shared evenly.
+        """
+        step = self.batch * self.accumulation
+        if step % devices:
+            fitting = max(n for n in range(1, devices) if step % n == 0)
+            raise ConfigError(
+                f"a step of batch x accumulation = {self.batch} x {self.accumulation} = {step}, shared by devices = {devices}",
+                f"{step} is no multiple of {devices}",
+                f"set `devices: {fitting}`, or make `batch` a multiple of {devices} (another batch is another result)",
+            )
+        share = step // devices
+        at_once = max(n for n in range(1, min(self.batch, share) + 1) if share % n == 0)
+        return at_once, share // at_once
 
     @field_validator("trainer")
     @classmethod

@@ -154,6 +154,18 @@ def test_two_trainings_from_the_same_start_give_the_same_bytes(
     assert again.digest == store_before.digest
 
 
+def test_several_devices_are_how_and_not_what(start: Model, data: Split) -> None:
+    """A stage that was trained in two processes is cached for one, and its model is whole."""
+    given = {"seed": 11, "trainer": {"max_steps": 2}, **SHORT}
+    made = pretrain(PretrainConfig(devices=2, parallel="zero3", **given), start, data)
+    record = store.find(made.id)
+    assert record is not None
+    assert record.measured["engine"] == "DeepSpeedEngine"
+    assert pretrain(PretrainConfig(**given), start, data).digest == made.digest
+    assert models.parameters(models.load(made.path)) == start.parameters
+    assert made.bytes == start.bytes
+
+
 def test_verbatim_trainer_settings_reach_the_library(start: Model, data: Split) -> None:
     made = pretrain(PretrainConfig(epochs=1, trainer={"max_steps": 2}, **SHORT), start, data)
     record = store.find(made.id)

@@ -1,0 +1,49 @@
+"""The tests of training in several processes, on accelerators; skipped where there are not enough of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tasks.lib import models, tracking
+from tasks.lib.training_config import TrainingConfig
+from tests.lib.test_launch import SETTINGS, assert_reloads, model, trained
+
+COUNT = torch.cuda.device_count()
+CLOSE = 1e-3  # nats: sums in another order, and the kernels of another batch size
+
+
+def on_gpu(what: str, **given: Any) -> tuple[Any, dict[str, Any], Any]:
+    network = model(lora=what == "tune-lora")
+    with tracking.active(None) as current:
+        learned = trained(what, network, TrainingConfig.model_validate({**SETTINGS, "device": "cuda", **given}))
+    return network.cpu(), current.measured, learned
+
+
+@pytest.mark.skipif(COUNT < 1, reason=f"needs 1 CUDA device, found {COUNT}")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("what", ["pretrain", "tune", "tune-lora", "align"])
+def test_one_device_learns(what: str, precision: str, workplace: Path) -> None:
+    _, measured, _ = on_gpu(what, precision=precision)
+    losses = [point["loss"] for point in measured["curve"]]
+    assert losses[-1] < 0.99 * losses[0]
+    assert "engine" not in measured
+
+
+@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
+@pytest.mark.parametrize("what", ["pretrain", "tune", "tune-lora", "align"])
+def test_two_devices_learn_what_one_learns(what: str, parallel: str, workplace: Path) -> None:
+    _, reference, expected = on_gpu(what)
+    network, measured, learned = on_gpu(what, devices=2, parallel=parallel)
+    assert measured["engine"] == ("DistributedDataParallel" if parallel == "ddp" else "DeepSpeedEngine")
+    assert learned.facts == expected.facts
+    assert [p["loss"] for p in measured["curve"]] == pytest.approx([p["loss"] for p in reference["curve"]], abs=CLOSE)
+    assert_reloads(models.merged(network), workplace / "saved")
+
+
+@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+def test_auto_takes_all_devices(workplace: Path) -> None:
+    _, measured, _ = on_gpu("pretrain", devices="auto", batch=COUNT, parallel="zero2", precision="bf16")
+    assert measured["devices"] == COUNT
