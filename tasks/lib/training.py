@@ -31,6 +31,7 @@ from tasks.lib.packing import BlockCollator
 from tasks.lib.training_config import TrainingConfig
 
 LOG_POINTS = 60  # points of a curve
+POINT = ("loss", "learning_rate", "rewards/accuracies")  # what a point of the curve holds
 NUMBER = "number"  # the column that tells which block or pair this is
 
 
@@ -66,7 +67,7 @@ class Curve(TrainerCallback):
                 raise StageError(
                     f"{self.what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
                 )
-            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in ("loss", "rewards/accuracies")}})
+            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in POINT}})
         # both trainings of a distillation are curves of one run: the control's has a name of its own
         mark = "control_" if self.what.endswith("(control)") else ""
         kept = {mark + k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}
@@ -176,8 +177,7 @@ def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, 
         "gradient_accumulation_steps": cfg.accumulation,
         "max_steps": steps,
         "learning_rate": cfg.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(cfg.warmup * steps),
+        **cfg.scheduler(steps),
         "weight_decay": cfg.weight_decay,
         "max_grad_norm": 1.0,
         "bf16": models.use_bf16(cfg.precision, place),
@@ -235,20 +235,23 @@ def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
     return {"blocks_not_reached": len(blocks) - len(seen), "rows_seen": len(reached), "rows_not_reached": len(every - reached)}
 
 
-def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any) -> Learned:
+def fit(
+    model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, collate: Any = None, **more: Any
+) -> Learned:
     """Train on packed blocks; returns what was seen of them, in the same counts every time.
 
     What is "seen" was trained on at least once, what is "not reached" never, because the budget ended before; together
     they are all there was. `tokens_trained` counts a token as often as it was trained on.
 
     `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
-    temperature=` it is distillation. Blocks are of `cfg.length` tokens.
+    temperature=` it is distillation. Blocks are of `cfg.length` tokens, and are packed documents of a causal model
+    unless `collate` lays them out otherwise. Whatever `more` there is goes to the trainer.
     """
     set_seed(cfg.seed)
     # padding is no work worth counting
     filled = sum(map(len, blocks["input_ids"])) / max(1, len(blocks))
     curve = Curve(what, cfg.batch * cfg.accumulation * filled, "tok")
-    collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
+    collate = collate or BlockCollator(tokenizer.pad_token_id, cfg.length)
     with tempfile.TemporaryDirectory() as work:
         if what == "tune":
             args = _arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
@@ -257,8 +260,8 @@ def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: Tr
             )
         else:
             args = _arguments(TrainingArguments, cfg, len(blocks), work)
-            kind: Any = DistillTrainer if distill else CountingTrainer
-            trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
+            kind: Any = DistillTrainer if "teacher" in more else CountingTrainer
+            trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **more)
         return _learn(trainer, curve, "tokens")
 
 
@@ -279,15 +282,14 @@ def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Datas
 
 
 @torch.inference_mode()
-def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, length: int, batch: int = 8) -> float:
+def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, length: int, batch: int = 8, collate: Any = None) -> float:
     """Mean negative log-likelihood (nats a token) over the labelled positions of blocks."""
-    collate = BlockCollator(tokenizer.pad_token_id, length)
+    collate = collate or BlockCollator(tokenizer.pad_token_id, length)
     model.eval()
     total, count = 0.0, 0
     bf16 = models.use_bf16("auto", model.device)
     for start in range(0, len(blocks), batch):
-        inputs = collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))])
-        inputs = {key: value.to(model.device) for key, value in inputs.items()}
+        inputs = models.moved(collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))]), model.device)
         n = int((inputs["labels"][:, 1:] != -100).sum())
         with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
             total += float(model(**inputs).loss) * n
