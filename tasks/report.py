@@ -36,7 +36,7 @@ class Page(Artifact):
         return self.path / VIEW / "report.html"
 
 
-@stage(version="2")
+@stage(version="3")
 def report(
     out: Path, cfg: ReportConfig, duties: Duties, checked: Checked, models: tuple[Model, ...], scores: tuple[Scores, ...], version: Version
 ) -> Page:
@@ -44,7 +44,7 @@ def report(
     from tasks.lib import page
 
     data = lineage.ancestor(version, "split")  # whichever made it, its facts are the same: the version stands on their digest
-    title = f"{duties.domain}, version {version.version}"
+    title = f"{version.name}, version {version.version}"
     shown = tuple(score.model_copy(update={"answers": score.answers[: cfg.answers]}) for score in scores)
     (out / VIEW).mkdir()
     html = page.render(title, duties, _load(Split, data), checked, models, shown, version)

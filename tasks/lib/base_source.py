@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests, hub
+from tasks.lib import architecture, digests, hub
+from tasks.lib.architecture import Architecture
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.errors import ConfigError, DataError
@@ -61,3 +62,11 @@ def resolve(source: Any) -> BaseSource:
     content = {path.name: remembered.of(path) for path in admit(source.path, quantised=source.quantised)}
     remembered.save()
     return BaseSource(content=content, folder=source.path.absolute(), quantised=source.quantised)
+
+
+def architecture_of(source: Any) -> Architecture | None:
+    """The kind of model that a base will be, where that can be told before it is there."""
+    if source.kind == "scratch":
+        made: Architecture = source.architecture
+        return made
+    return architecture.of(source.path) if source.kind == "folder" else None

@@ -101,7 +101,7 @@ def layout_for(model: PreTrainedModel, pad: int, length: int, *, causal: bool) -
     Raises:
         ConfigError: if the model has fewer positions than a block has tokens.
     """
-    config, first = model.config, _first_position(model)
+    config, first = model.config, first_position(model)
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and _learned_positions(model) and length > positions - first:
         raise ConfigError(f"blocks of {length} tokens (`length`)", f"a model with {positions - first} positions", "lower `length`")
@@ -128,7 +128,7 @@ def _learned_positions(model: PreTrainedModel) -> bool:
     return any(isinstance(part, torch.nn.Embedding) and name.rsplit(".", 1)[-1] in names for name, part in model.named_modules())
 
 
-def _first_position(model: PreTrainedModel) -> int:
+def first_position(model: PreTrainedModel) -> int:
     """RoBERTa and its kin number positions from the one behind the padding token's number."""
     embeddings = getattr(model.base_model, "embeddings", None)
     return int(model.config.pad_token_id) + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0

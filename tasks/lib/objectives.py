@@ -12,7 +12,7 @@ from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBas
 from tasks.lib import architecture, models, training
 from tasks.lib.errors import ConfigError
 from tasks.lib.isolation import LaidOut, Layout, layout_for
-from tasks.lib.packing import IGNORED, Encoder
+from tasks.lib.packing import IGNORED, Encoder, frame
 
 FIXED = 20_250_101  # seed of the masks under which held-out text is measured: the same for every model
 HELD_OUT = 32  # blocks of held-out text
@@ -26,9 +26,7 @@ class MaskedEncoder(Encoder):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         super().__init__(tokenizer, length)
-        begin, end = tokenizer.cls_token_id, tokenizer.sep_token_id
-        self._begin = [] if begin is None else [begin]
-        self._end = [] if end is None else [end]
+        self._begin, self._end = frame(tokenizer)
 
     def document(self, text: str, source: str = "") -> list[dict[str, Any]]:
         """A document as framed pieces of at most `length` tokens; each of its own tokens is in one of them."""
@@ -71,6 +69,12 @@ def masked_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = No
     here = labels != IGNORED
     loss = F.cross_entropy(outputs.logits[here].float(), labels[here], reduction="sum")
     return loss / torch.as_tensor(here.sum() if num_items_in_batch is None else num_items_in_batch, device=loss.device).clamp(min=1)
+
+
+def class_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    """Cross entropy in nats a row; `num_items_in_batch` counts the rows of all batches whose gradients are added up."""
+    loss = F.cross_entropy(outputs.logits.float(), labels, reduction="sum")
+    return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
 
 @dataclass(frozen=True)

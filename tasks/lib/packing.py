@@ -67,6 +67,13 @@ def broken_up(text: str, controls: Sequence[str]) -> tuple[str, int]:
     return text, count
 
 
+def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What a tokenizer puts before and behind a text of its own accord, such as BERT's [CLS] and [SEP]; a decoder's is often nothing."""
+    whole, inner = tokenizer.encode("x"), tokenizer.encode("x", add_special_tokens=False)
+    start = next(place for place in range(len(whole)) if whole[place : place + len(inner)] == inner)
+    return whole[:start], whole[start + len(inner) :]
+
+
 class Encoder:
     """Turns rows into token ids; control tokens in a row's own text stay text.
 
