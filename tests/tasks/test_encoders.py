@@ -255,3 +255,17 @@ def test_what_an_encoder_does_not_have_is_said_and_not_made_up(encoder: Model, d
 def test_rows_without_choices_train_no_classifier(encoder: Model, data: Split) -> None:
     with pytest.raises(DataError, match="dataset 'documents'"):
         classify(ClassifyConfig(dataset="documents"), encoder, data)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_words_of_the_domain_become_tokens_and_learn(kind: str, data: Split, request: pytest.FixtureRequest) -> None:
+    start: Model = request.getfixturevalue(kind)
+    cfg = {"trainer": {"max_steps": 40}, "length": 64, "learning_rate": 3e-3}
+    made = pretrain(PretrainConfig(new_tokens=5, **cfg), start, data)
+    told = _measured(made)
+    assert made.vocabulary == start.vocabulary + 5 == len(models.load_tokenizer(made.path))
+    assert made.parameters == models.parameters(models.load(made.path)) > start.parameters
+    assert made.data["new_tokens"] == 5 == len(told["new_words"])
+    assert told["fertility_after"] < told["fertility_before"]
+    assert told["heldout_loss_after"] < told["heldout_loss_before"]
+    assert pretrain(PretrainConfig(new_tokens=told["new_words"], **cfg), start, data).digest == made.digest
