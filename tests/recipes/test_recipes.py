@@ -4,7 +4,6 @@ What stands in for the real thing: the base (random weights, from the same confi
 number of steps, and the learning rate, which is that of a tiny model with random weights. All else is the recipe's.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,8 @@ import pytest
 from flows.adapt import AdaptConfig
 from flows.prepare import prepare
 from tasks.align import align
-from tasks.base import BaseConfig, Folder, base
 from tasks.classify import classify
-from tasks.lib import config, models, store
-from tasks.lib.base_source import resolve
+from tasks.lib import config, store
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Model
@@ -23,7 +20,7 @@ from tasks.pretrain import pretrain
 from tasks.split import Split
 from tasks.tune import Lora, tune
 from tests.conftest import ROOT, write_toy
-from tests.tiny import DECODERS, ENCODERS, model_of, tokenizer_of
+from tests.tiny import DECODERS, ENCODERS, TinyConfig, tiny
 
 RECIPES = sorted(file.stem for file in (ROOT / "configs" / "recipes").glob("*.yaml"))
 TINY = {"length": 64, "accumulation": 1, "batch": 8}
@@ -43,13 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def _written(name: str) -> AdaptConfig:
     file = ROOT / "configs" / "recipes" / f"{name}.yaml"
     return config.build(AdaptConfig, config.read_yaml(file), str(file))
-
-
-def _base(name: str, place: Path) -> Model:
-    tokenizer = tokenizer_of(name)
-    models.save(model_of(name, tokenizer), tokenizer, place)
-    source = Folder(kind="folder", path=place)
-    return base(BaseConfig(source=source), resolve(source))
 
 
 def _tiny(settings: Any, steps: int, rate: float, **more: Any) -> Any:
@@ -78,10 +68,9 @@ def test_each_recipe_names_its_paper_and_a_model_of_the_hub_to_be_pinned() -> No
 
 @pytest.mark.parametrize(("rate", "learns"), [(5e-3, True), (0.0, False)])
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_learns_held_out_text(name: str, rate: float, learns: bool, data: Split, tmp_path: Path) -> None:
+def test_a_recipe_learns_held_out_text(name: str, rate: float, learns: bool, data: Split) -> None:
     recipe = _written(name)
-    # a base read from its folder is tested once a recipe: for the comparison it is made directly
-    start = _base(name, tmp_path)
+    start = tiny(TinyConfig(name=name))
     told = _told(pretrain(_tiny(recipe.pretrain, 25 if learns else 2, rate), start, data))
     assert told["objective"] == ("masked" if name in ENCODERS else "causal")
     assert ("one document per row" in told["layout"]) is (name == "mobilebert")
@@ -90,16 +79,16 @@ def test_a_recipe_learns_held_out_text(name: str, rate: float, learns: bool, dat
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in ENCODERS])
-def test_a_recipe_of_an_encoder_ends_in_a_classifier(name: str, data: Split, tmp_path: Path) -> None:
-    start = _base(name, tmp_path)
+def test_a_recipe_of_an_encoder_ends_in_a_classifier(name: str, data: Split) -> None:
+    start = tiny(TinyConfig(name=name))
     made = classify(_tiny(_written(name).classify, 120, 3e-3), start, data)
     told = _told(made)
     assert told["valid_low"] > told["valid_majority"]
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in DECODERS])
-def test_a_recipe_of_a_decoder_is_tuned_and_aligned(name: str, data: Split, tmp_path: Path) -> None:
-    recipe, start = _written(name), _base(name, tmp_path)
+def test_a_recipe_of_a_decoder_is_tuned_and_aligned(name: str, data: Split) -> None:
+    recipe, start = _written(name), tiny(TinyConfig(name=name))
     tuned = tune(_tiny(recipe.tune, 40, 5e-3), start, data)
     losses = [point["loss"] for point in _told(tuned)["curve"]]
     assert losses[-1] < 0.7 * losses[0]
