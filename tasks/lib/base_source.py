@@ -53,6 +53,9 @@ def resolve(source: Any) -> BaseSource:
     if source.kind == "scratch":
         return BaseSource(content={"pydoc-topics": builtin_digest()})
     if source.kind == "hub":
+        if set(source.revision) == {"0"}:
+            remedy = "choose a commit of its repository, and put its 40 hex digits there: what is pinned stays the same"
+            raise ConfigError(f"base.source.revision of {source.model}", "forty zeros, which pin nothing", remedy)
         return BaseSource(content={source.model: source.revision}, hub=(source.model, source.revision))
     from tasks.lib.quarantine import admit
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lib import models
 from tasks.lib.errors import DataError, StageError

@@ -12,7 +12,9 @@ from flows.adapt import AdaptConfig
 from flows.prepare import prepare
 from tasks.align import align
 from tasks.classify import classify
-from tasks.lib import config, store
+from tasks.lib import config, places, store
+from tasks.lib.base_source import resolve
+from tasks.lib.errors import ConfigError
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Model
@@ -64,6 +66,9 @@ def test_each_recipe_names_its_paper_and_a_model_of_the_hub_to_be_pinned() -> No
         assert "(a revision must be pinned)" in text
         assert any(f"{year}, " in text for year in range(2018, 2026))
         assert f"--config recipes/{name}" in text
+        assert places.config_file(f"recipes/{name}").samefile(ROOT / "configs" / "recipes" / f"{name}.yaml")
+        with pytest.raises(ConfigError, match="forty zeros, which pin nothing"):
+            resolve(source)
 
 
 @pytest.mark.parametrize(("rate", "learns"), [(5e-3, True), (0.0, False)])
