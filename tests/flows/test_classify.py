@@ -6,8 +6,7 @@ from pathlib import Path
 from tests.conftest import Run, write_toy
 
 QUICK = (
-    "base.source={kind: scratch, architecture: encoder, vocabulary: 512, hidden: 64, layers: 2, heads: 4, "
-    "training: {tokens: 6000, length: 64}}",
+    "base.source={kind: scratch, architecture: encoder, vocabulary: 512, hidden: 64, layers: 2, training: {tokens: 6000, length: 64}}",
     "pretrain={length: 64, tokens: 15000, learning_rate: 3e-3}",
     "classify={length: 64, epochs: 8, learning_rate: 3e-3}",
     "evaluate={length: 64, texts: 8}",
