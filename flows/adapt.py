@@ -3,6 +3,7 @@
 from tasks.align import AlignConfig, align
 from tasks.base import BaseConfig, base
 from tasks.check import CheckConfig, check
+from tasks.classify import ClassifyConfig
 from tasks.clean import CleanConfig, clean
 from tasks.dedup import DedupConfig, dedup
 from tasks.distill import DistillConfig, distill
@@ -33,6 +34,7 @@ class AdaptConfig(WithBase):
     merge: MergeConfig = MergeConfig()
     tune: TuneConfig = TuneConfig()
     align: AlignConfig = AlignConfig()
+    classify: ClassifyConfig = ClassifyConfig()
     distill: DistillConfig = DistillConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

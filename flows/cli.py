@@ -192,6 +192,16 @@ def adapt(name: str, **order: Any) -> None:
 @main.command()
 @click.argument("name")
 @ordered
+def classify(name: str, **order: Any) -> None:
+    """Make a classifier of domain NAME from an encoder (--config classify) or a decoder; what is cached is not done again."""
+    from flows import commands
+
+    commands.classify(commands.order(name, **order))
+
+
+@main.command()
+@click.argument("name")
+@ordered
 @click.option("--model", metavar="FOLDER|STAGE/ID", help="The model to score [the base of the configuration].")
 def evaluate(name: str, model: str | None, **order: Any) -> None:
     """Score any model on the suite of domain NAME."""

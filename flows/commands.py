@@ -6,11 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import history, store
+from tasks.lib import base_source, history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
 MODELS = ("base", "pretrain", "tune", "align", "distill", "quantize")  # stages that make one
+TRAINED_ON = {"corpus": "pretrain", "tune": "tune", "preference": "align"}  # a role and the stage of `adapt` that needs it
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -39,7 +40,7 @@ def plan(asked: Order, as_json: bool) -> bool:
                      "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
-    blockers += _missing_roles(job)
+    blockers += [*_missing_roles(job), *_unfit_base(job)]
     blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
     notes = list(job.domain.card.unstated)
     drawn = _shares(planner.rows, job)
@@ -80,21 +81,49 @@ def _shares(rows: list[Any], job: Any) -> list[dict[str, Any]]:
     return mixture_plan.shares(store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
 
 
-def _missing_roles(job: Any) -> list[str]:
+def _missing_roles(job: Any, wanted: dict[str, str] = TRAINED_ON) -> list[str]:
     """Roles without which a stage has nothing to work on."""
     roles = {resolved.dataset.role for resolved in job.sources.datasets}
-    wanted = {"corpus": "pretrain", "tune": "tune", "preference": "align"}
     return [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+
+
+def _unfit_base(job: Any) -> list[str]:
+    """Why `adapt` could not end well with this base."""
+    from tasks.lib import architecture
+
+    found = base_source.architecture_of(job.cfg.base.source)
+    try:
+        architecture.require(found or "decoder", ("decoder",), "adapt")
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def adapt(asked: Order) -> None:
     """Run the whole pipeline; when every stage is cached, say so without starting anything."""
-    started = time.monotonic()
     from flows.adapt import adapt as page
+    from tasks.lib import architecture
 
     job = page.job(asked)
+    architecture.require(base_source.architecture_of(job.cfg.base.source) or "decoder", ("decoder",), "adapt")
+    _whole(page, job, asked, _missing_roles(job), asked.domain)
+
+
+def classify(asked: Order) -> None:
+    """Make a classifier of a domain; when every stage is cached, say so without starting anything."""
+    from flows.classify import classify as page
+
+    job = page.job(asked)
+    missing = _missing_roles(job, {"corpus": "pretrain", "tune": "classify"})
+    if not any(resolved.dataset.role == "tune" and resolved.dataset.choices for resolved in job.sources.datasets):
+        missing.append("classify: no dataset with role tune and `choices`")
+    _whole(page, job, asked, missing, f"{asked.domain}-classifier")
+
+
+def _whole(page: Flow[Any], job: Any, asked: Order, missing: list[str], report: str) -> None:
+    started = time.monotonic()
     planner = page.plan(job)
-    if missing := _missing_roles(job):
+    if missing:
         raise ConfigError(
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
@@ -105,14 +134,14 @@ def adapt(asked: Order) -> None:
             entry.all_cached("CACHED", planner.artifacts)
         for row in planner.rows:
             print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
-        _finish(asked.domain, planner.rows[-1].id)
+        _finish(report, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
     from tasks.lib import preflight
 
     preflight.require(job, planner)
     made = run_flow(page, asked)
-    _finish(asked.domain, made["artifact"])
+    _finish(report, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
@@ -133,9 +162,9 @@ def run_flow(page: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str
         lease.release()
 
 
-def _finish(domain: str, report: str) -> None:
+def _finish(name: str, report: str) -> None:
     """Put the report where it is easy to find, and say where."""
-    print(f"report: {store.publish(domain, report)}")
+    print(f"report: {store.publish(name, report)}")
 
 
 def evaluate(asked: Order, model: str | None) -> None:

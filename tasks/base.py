@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tasks.lib import architecture
 from tasks.lib.base_source import BaseSource, documents
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.model import Model
@@ -15,14 +16,18 @@ from tasks.lib.trial import require_usable_tokenizer
 
 
 class Scratch(StageConfig):
-    """A small decoder pretrained on the spot on general text."""
+    """A small decoder or encoder pretrained on the spot on general text."""
 
     kind: Literal["scratch"] = "scratch"
+    architecture: Literal["decoder", "encoder"] = Field(
+        default="decoder", description="a decoder continues text; an encoder fills in masked tokens, and is what `classify` starts from"
+    )
     vocabulary: int = Field(default=4096, ge=300)
     hidden: int = Field(default=256, ge=32)
     layers: int = Field(default=6, ge=1)
     heads: int = Field(default=8, ge=1)
     positions: int = Field(default=1024, ge=64, description="longest sequence, in tokens")
+    mask: float = Field(default=0.15, gt=0, lt=1, description="share of the tokens that an encoder learns to fill in")
     training: TrainingConfig = TrainingConfig(tokens=600_000, learning_rate=1.5e-3)
 
 
@@ -50,7 +55,7 @@ class BaseConfig(StageConfig):
     source: Annotated[Scratch | Folder | Hub, Field(discriminator="kind")] = Scratch()
 
 
-@stage(version="2", needs=("models", "training"), retries=1)
+@stage(version="3", needs=("models", "objectives"), retries=1)
 def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     """Provide the base model as safetensors, with its tokenizer."""
     from tasks.lib import models
@@ -64,23 +69,25 @@ def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     model, tokenizer = models.load(out, dtype="auto"), models.load_tokenizer(out)
     if not isinstance(cfg.source, Scratch):
         tokenizer.save_pretrained(out)
-    return Model(parameters=models.parameters(model), vocabulary=len(tokenizer), bytes=models.weight_bytes(out))
+    return Model(
+        parameters=models.parameters(model), vocabulary=len(tokenizer), bytes=models.weight_bytes(out), architecture=architecture.of(out)
+    )
 
 
 def _from_scratch(out: Path, cfg: Scratch) -> None:
-    """Train a tokenizer and a decoder on the training part of the general text."""
+    """Train a tokenizer and a model on the training part of the general text."""
     from transformers import set_seed
 
-    from tasks.lib import models, tracking
-    from tasks.lib.packing import Encoder
-    from tasks.lib.training import fit
+    from tasks.lib import models, objectives, tracking
 
-    texts = documents()
-    tokenizer = models.train_tokenizer(texts, cfg.vocabulary)
-    encoder = Encoder(tokenizer, cfg.training.length)
-    blocks = encoder.pack((piece for text in texts for piece in encoder.document(text)), cfg.training.seed)
-    set_seed(cfg.training.seed)
-    model = models.new_decoder(tokenizer, cfg.hidden, cfg.layers, cfg.heads, cfg.positions)
-    learned = fit(model, tokenizer, blocks, cfg.training, "base")
-    tracking.measure(**encoder.tally.facts(), **learned.facts)
+    texts, settings = documents(), cfg.training
+    encoder = cfg.architecture == "encoder"
+    tokenizer = (models.train_encoder_tokenizer if encoder else models.train_tokenizer)(texts, cfg.vocabulary)
+    set_seed(settings.seed)
+    make = models.new_encoder if encoder else models.new_decoder
+    model = make(tokenizer, cfg.hidden, cfg.layers, cfg.heads, cfg.positions)
+    objective = objectives.choose(model, tokenizer, settings.length, cfg.mask)
+    blocks = objective.blocks((piece for text in texts for piece in objective.encoder.document(text)), settings.seed)
+    learned = objective.fit(model, blocks, settings, "base")
+    tracking.measure(**objective.encoder.tally.facts(), **learned.facts, **objective.facts())
     models.save(model, tokenizer, out)

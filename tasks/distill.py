@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model, Student
@@ -26,33 +27,34 @@ class DistillConfig(TrainingConfig):
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="3", needs=("models", "training"))
+@stage(version="4", needs=("models", "objectives"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights: Weights = EVEN) -> Student:
     """Train a student of fewer layers on labels and on its teacher's distribution.
 
     The control is the same student, from the same start, on the same blocks in the same order,
     without the teacher; what both reach on validation text is measured.
     """
-    from tasks.lib import models, tracking
-    from tasks.lib.packing import Encoder
+    from tasks.lib import models, objectives, tracking
     from tasks.lib.training import fit
 
+    require(teacher.architecture, ("decoder",), "distill")
     master, tokenizer = models.load(teacher.path), models.load_tokenizer(teacher.path)
     depth = master.config.num_hidden_layers
     if cfg.layers >= depth:
         raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
-    encoder, draws = Encoder(tokenizer, cfg.length), Draws(weights)
-    blocks = encoder.pack(_pieces(encoder, data, cfg, draws), cfg.seed)
+    objective = objectives.choose(master, tokenizer, cfg.length)
+    encoder, draws, collation = objective.encoder, Draws(weights), objective.collation(cfg.seed)
+    blocks = objective.blocks(_pieces(encoder, data, cfg, draws), cfg.seed)
     place = models.device(cfg.device)
     master.to(place).eval()
     student = models.fewer_layers(master, cfg.layers)
-    learned = fit(student, tokenizer, blocks, cfg, "distill", teacher=master, weight=cfg.weight, temperature=cfg.temperature)
-    measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, tokenizer, data, cfg).items()}
-    measured |= {f"student_{k}": v for k, v in _validate(student, tokenizer, data, cfg).items()}
+    learned = fit(student, tokenizer, blocks, cfg, "distill", collation, teacher=master, weight=cfg.weight, temperature=cfg.temperature)
+    measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, objective, data).items()}
+    measured |= {f"student_{k}": v for k, v in _validate(student, objective, data).items()}
     if cfg.control:
         alone = models.fewer_layers(master, cfg.layers)
-        fit(alone, tokenizer, blocks, cfg, "distill (control)", teacher=master, weight=0.0, temperature=1.0)
-        measured |= {f"control_{k}": v for k, v in _validate(alone, tokenizer, data, cfg).items()}
+        fit(alone, tokenizer, blocks, cfg, "distill (control)", collation, teacher=master, weight=0.0, temperature=1.0)
+        measured |= {f"control_{k}": v for k, v in _validate(alone, objective, data).items()}
     tracking.measure(**measured)
     models.save(student, tokenizer, out)
     return Student(
@@ -75,13 +77,18 @@ def _pieces(encoder: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
         yield from encoder.exchange(row)
 
 
-def _validate(model: Any, tokenizer: Any, data: Split, cfg: DistillConfig) -> dict[str, float]:
+def _validate(model: Any, objective: Any, data: Split) -> dict[str, float]:
     """Nats a token on validation documents and on the responses of validation exchanges."""
     from tasks.lib.packing import Encoder
     from tasks.lib.training import loss_on
 
-    encoder = Encoder(tokenizer, cfg.length)
-    documents = encoder.pack((p for r in iterate(data.path, "corpus-valid") for p in encoder.document(r["text"])), 0)
-    answers = encoder.pack((p for r in iterate(data.path, "tune-valid") for p in encoder.exchange(r)), 0)
-    losses = {"corpus_loss": documents, "response_loss": answers}
-    return {name: round(loss_on(model, tokenizer, blocks, cfg.length), 5) for name, blocks in losses.items() if len(blocks)}
+    encoder, together = Encoder(objective.tokenizer, objective.encoder.length), objective.layout.packed
+    documents = (p for r in iterate(data.path, "corpus-valid") for p in encoder.document(r["text"]))
+    answers = (p for r in iterate(data.path, "tune-valid") for p in encoder.exchange(r))
+    losses = {"corpus_loss": encoder.pack(documents, 0, together=together), "response_loss": encoder.pack(answers, 0, together=together)}
+    collate = objective.collate(0)
+    return {
+        name: round(loss_on(model, objective.tokenizer, blocks, encoder.length, collate=collate), 5)
+        for name, blocks in losses.items()
+        if len(blocks)
+    }

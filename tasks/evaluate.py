@@ -38,24 +38,31 @@ class Scores(Artifact):
     answers: list[dict[str, str]]
     weight_bytes: int
     parameters: int
+    masked_loss: dict[str, float] = {}  # of an encoder: nats a masked token, by kind of held-out text
+    not_measured: dict[str, str] = {}  # what this kind of model does not have, and why
 
 
-@stage(version="2", label="model", needs=("models", "scoring", "quantization"))
+@stage(version="3", label="model", needs=("models", "scoring", "quantization", "labels"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
-    """Score a model on the domain's tasks and on held-out domain and general text."""
+    """Score a model on the domain's tasks and on held-out domain and general text.
+
+    Of a model that writes no text, an encoder or a classifier, other things are measured, and what is not is named.
+    """
     import torch
 
     from tasks.lib import models, scoring, tracking
 
-    place = models.device(cfg.device)
-    tokenizer = models.load_tokenizer(model.path)
-    dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
-    network = models.load(model.path, dtype=dtype).to(place).eval()
     sets = {name: data.eval_file(name) for name in data.eval_sets}
     texts = {
         part: [row["text"] for row, _ in zip(iterate(data.path, f"{part}-valid"), range(cfg.texts), strict=False)]
         for part in ("corpus", "general")
     }
+    if model.architecture != "decoder":
+        return _without_text(cfg, suite, sets, texts, model)
+    place = models.device(cfg.device)
+    tokenizer = models.load_tokenizer(model.path)
+    dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
+    network = models.load(model.path, dtype=dtype).to(place).eval()
     bits = {part: scoring.bits_per_byte(network, tokenizer, texts[part], cfg.length, cfg.batch) for part in texts}
     with muted():
         tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
@@ -74,4 +81,30 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         answers=answers,
         weight_bytes=model.bytes,
         parameters=model.parameters,
+    )
+
+
+def _without_text(cfg: EvaluateConfig, suite: Suite, sets: dict[str, Path], texts: dict[str, list[str]], model: Model) -> Scores:
+    """Scores of an encoder or a classifier."""
+    from tasks.lib import labels, models, tracking
+
+    kind = model.architecture
+    network = models.load(model.path).to(models.device(cfg.device)).eval()
+    tokenizer = models.load_tokenizer(model.path)
+    losses: dict[str, float] = {}
+    if kind == "encoder":
+        named = {"domain": texts["corpus"], "general": texts["general"]}
+        losses = labels.masked_losses(network, tokenizer, named, cfg.length)
+    tasks = labels.run_tasks(network, tokenizer, kind, suite.tasks, sets, cfg)
+    tracking.measure(**{f"task_{score.task}": score.value for score in tasks if score.value is not None})
+    return Scores(
+        subject=model.stage,
+        domain_bits_per_byte=None,
+        general_bits_per_byte=None,
+        tasks=tasks,
+        answers=[],
+        weight_bytes=model.bytes,
+        parameters=model.parameters,
+        masked_loss=losses,
+        not_measured=labels.not_measured(kind),
     )

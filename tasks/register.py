@@ -22,6 +22,10 @@ class RegisterConfig(StageConfig):
 
     name: str | None = Field(default=None, pattern=r"^[\w][\w .()+-]{0,200}$")  # the domain's name when not set
 
+    def named(self, name: str) -> "RegisterConfig":
+        """The same with `name`, where none is set."""
+        return self if self.name else self.model_copy(update={"name": name})
+
 
 class Version(Artifact):
     """A model version in the registry, and the digest of its lineage record."""

@@ -44,7 +44,7 @@ def report(
     from tasks.lib import page
 
     data = lineage.ancestor(version, "split")  # whichever made it, its facts are the same: the version stands on their digest
-    title = f"{duties.domain}, version {version.version}"
+    title = f"{version.name}, version {version.version}"
     shown = tuple(score.model_copy(update={"answers": score.answers[: cfg.answers]}) for score in scores)
     (out / VIEW).mkdir()
     html = page.render(title, duties, _load(Split, data), checked, models, shown, version)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
@@ -47,26 +48,26 @@ class TuneConfig(TrainingConfig):
     )
 
 
-@stage(version="3", needs=("models", "training"))
+@stage(version="4", needs=("models", "objectives"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
 
-    from tasks.lib import models
-    from tasks.lib.packing import Encoder
-    from tasks.lib.training import fit
+    from tasks.lib import models, objectives, tracking
 
+    require(model.architecture, ("decoder",), "tune")
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
+    objective = objectives.choose(network, tokenizer, cfg.length)
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)
         network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
-    encoder = Encoder(tokenizer, cfg.length)
-    draws = Draws(weights)
+    encoder, draws = objective.encoder, Draws(weights)
     exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
     replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
-    blocks = encoder.pack([*exchanges, *replayed], cfg.seed)
-    learned = fit(network, tokenizer, blocks, cfg, "tune")
+    blocks = objective.blocks([*exchanges, *replayed], cfg.seed)
+    learned = objective.fit(network, blocks, cfg, "tune")
+    tracking.measure(**objective.facts())
     if isinstance(cfg.method, Lora):
         network.save_pretrained(out / "adapter")
     models.save(models.merged(network), tokenizer, out)

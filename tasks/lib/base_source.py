@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests, hub
+from tasks.lib import architecture, digests, hub
+from tasks.lib.architecture import Architecture
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.errors import ConfigError, DataError
@@ -52,6 +53,9 @@ def resolve(source: Any) -> BaseSource:
     if source.kind == "scratch":
         return BaseSource(content={"pydoc-topics": builtin_digest()})
     if source.kind == "hub":
+        if set(source.revision) == {"0"}:
+            remedy = "choose a commit of its repository, and put its 40 hex digits there: what is pinned stays the same"
+            raise ConfigError(f"base.source.revision of {source.model}", "forty zeros, which pin nothing", remedy)
         return BaseSource(content={source.model: source.revision}, hub=(source.model, source.revision))
     from tasks.lib.quarantine import admit
 
@@ -61,3 +65,11 @@ def resolve(source: Any) -> BaseSource:
     content = {path.name: remembered.of(path) for path in admit(source.path, quantised=source.quantised)}
     remembered.save()
     return BaseSource(content=content, folder=source.path.absolute(), quantised=source.quantised)
+
+
+def architecture_of(source: Any) -> Architecture | None:
+    """The kind of model that a base will be, where that can be told before it is there."""
+    if source.kind == "scratch":
+        made: Architecture = source.architecture
+        return made
+    return architecture.of(source.path) if source.kind == "folder" else None

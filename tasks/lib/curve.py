@@ -13,6 +13,8 @@ from tasks.lib import progress, tracking
 from tasks.lib.errors import StageError
 from tasks.lib.shares import NUMBER
 
+POINT = ("loss", "learning_rate", "rewards/accuracies")  # what a point of the curve holds
+
 
 class Curve(TrainerCallback):
     """Sends metrics to tracking, keeps the loss curve, moves the progress bar."""
@@ -46,7 +48,7 @@ class Curve(TrainerCallback):
                 raise StageError(
                     f"{self.what} to converge", f"a loss of {self._loss} at step {state.global_step}", "lower the learning rate"
                 )
-            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in ("loss", "rewards/accuracies")}})
+            self.points.append({"step": state.global_step, **{k: v for k, v in numbers.items() if k in POINT}})
         # both trainings of a distillation are curves of one run: the control's has a name of its own
         mark = "control_" if self.what.endswith("(control)") else ""
         kept = {mark + k: v for k, v in numbers.items() if not k.startswith(("train_", "total_flos")) and math.isfinite(v)}

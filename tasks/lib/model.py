@@ -1,5 +1,6 @@
 """The model artifact, without the libraries that load it."""
 
+from tasks.lib.architecture import Architecture
 from tasks.lib.mixing import Drawn
 from tasks.lib.store import Artifact
 
@@ -10,6 +11,7 @@ class Model(Artifact):
     parameters: int
     vocabulary: int
     bytes: int
+    architecture: Architecture = "decoder"
     data: dict[str, int] = {}
     drawn: dict[str, Drawn] = {}
 
@@ -25,3 +27,10 @@ class Quantized(Model):
     """A quantised model and its scheme."""
 
     scheme: str
+
+
+class Classifier(Model):
+    """A model with a head over labels; `trained_on` counts the rows of each label."""
+
+    labels: list[str]
+    trained_on: dict[str, int]

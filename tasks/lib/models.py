@@ -9,19 +9,30 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig as PeftLora
 from peft import PeftModel, get_peft_model
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
+from tasks.lib import architecture
 from tasks.lib.errors import StageError
 
+LOADERS: dict[architecture.Architecture, Any] = {
+    "decoder": AutoModelForCausalLM,
+    "encoder": AutoModelForMaskedLM,
+    "classifier": AutoModelForSequenceClassification,
+}
+BEGIN, SEPARATOR, MASK = "<|cls|>", "<|sep|>", "<|mask|>"  # of encoders
 END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
 # GPT-4's split of text into words, with digits one by one so that numbers are spelled
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -57,8 +68,34 @@ def use_bf16(precision: Precision, place: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def moved(batch: dict[str, Any], place: torch.device) -> dict[str, Any]:
+    """A batch on a device, with the masks of layers of several kinds."""
+    return {key: moved(value, place) if isinstance(value, dict) else value.to(place) for key, value in batch.items()}
+
+
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer (Sennrich et al., 2016) with a ChatML template."""
+    core = _byte_pairs(texts, vocabulary, [END, PAD, TURN, TURN_END])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=END, eos_token=TURN_END, pad_token=PAD, additional_special_tokens=[TURN]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def train_encoder_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """The same with the tokens of an encoder: a text stands between a begin and a separator, and a token may be masked."""
+    core = _byte_pairs(texts, vocabulary, [BEGIN, PAD, SEPARATOR, MASK])
+    framing = [(token, core.token_to_id(token)) for token in (BEGIN, SEPARATOR)]
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A {SEPARATOR}", pair=f"{BEGIN} $A {SEPARATOR} $B {SEPARATOR}", special_tokens=framing
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, cls_token=BEGIN, sep_token=SEPARATOR, bos_token=BEGIN, eos_token=SEPARATOR, pad_token=PAD, mask_token=MASK
+    )
+
+
+def _byte_pairs(texts: Iterable[str], vocabulary: int, special: list[str]) -> Tokenizer:
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -70,16 +107,12 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[END, PAD, TURN, TURN_END],
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=END, eos_token=TURN_END, pad_token=PAD, additional_special_tokens=[TURN]
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
+    return core
 
 
 def new_decoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, heads: int, positions: int) -> LlamaForCausalLM:
@@ -100,19 +133,41 @@ def new_decoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, he
     return LlamaForCausalLM(config)
 
 
+def new_encoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, heads: int, positions: int) -> ModernBertForMaskedLM:
+    """A ModernBERT-style encoder (Warner et al., 2024) with random weights, tied embeddings and no local attention."""
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=-(-hidden * 4 // 3 // 64) * 64,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=positions,
+        layer_types=["full_attention"] * layers,  # local attention saves time in long texts, of which a small model reads none
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
+    return ModernBertForMaskedLM(config)
+
+
 def load_tokenizer(folder: Path, template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder; one without a chat template gets `template`, one without padding pads with its end."""
+    """The tokenizer of a model folder.
+
+    One without a chat template gets `template`, unless the model is an encoder; one without padding pads with its end.
+    """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.chat_template is None:
+    if tokenizer.chat_template is None and architecture.of(folder) == "decoder":
         tokenizer.chat_template = template
     return tokenizer
 
 
 def load(folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32) -> PreTrainedModel:
-    """A model from a folder: safetensors only, no code from outside, no network."""
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+    """A model from a folder, with the head that it was saved with: safetensors only, no code from outside, no network."""
+    model: PreTrainedModel = LOADERS[architecture.of(folder)].from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model
@@ -158,13 +213,15 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def with_lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str]) -> PeftModel:
-    """Low-rank adapters (Hu et al., 2021) on a frozen model, drawn from torch's seed.
+def with_lora(
+    model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str], task: str = "CAUSAL_LM"
+) -> PeftModel:
+    """Low-rank adapters (Hu et al., 2021) on a frozen model, drawn from torch's seed; with `SEQ_CLS` the head learns too.
 
     The model forgets its folder: PEFT writes it into the adapter's files, whose digest must not depend on a path.
     """
     model.name_or_path = model.config.name_or_path = ""
-    return get_peft_model(model, PeftLora(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"))
+    return get_peft_model(model, PeftLora(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type=task))
 
 
 def merged(model: Any) -> PreTrainedModel:

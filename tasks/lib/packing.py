@@ -67,6 +67,13 @@ def broken_up(text: str, controls: Sequence[str]) -> tuple[str, int]:
     return text, count
 
 
+def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What a tokenizer puts before and behind a text of its own accord, such as BERT's [CLS] and [SEP]; a decoder's is often nothing."""
+    whole, inner = tokenizer.encode("x"), tokenizer.encode("x", add_special_tokens=False)
+    start = next(place for place in range(len(whole)) if whole[place : place + len(inner)] == inner)
+    return whole[:start], whole[start + len(inner) :]
+
+
 class Encoder:
     """Turns rows into token ids; control tokens in a row's own text stay text.
 
@@ -135,12 +142,19 @@ class Encoder:
             prompt = prompt[-room:]
         return [self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response])]
 
-    def pack(self, pieces: Iterable[dict[str, Any]], seed: int) -> Dataset:
-        """Blocks in a fixed, seeded order: columns input_ids, labels and rows (one value a token), seq_lengths (one a piece)."""
+    def pack(self, pieces: Iterable[dict[str, Any]], seed: int, *, together: bool = True) -> Dataset:
+        """Blocks in a fixed, seeded order: columns input_ids, labels and rows (one value a token), seq_lengths (one a piece).
+
+        Where the model cannot keep pieces apart (`together=False`) each is a block of its own.
+        """
         listed = list(pieces)
         if not listed:
             return Dataset.from_dict({"input_ids": [], "labels": [], "rows": [], "seq_lengths": []})
-        packed = pack_dataset(Dataset.from_list(listed), self.length, "bfd")
+        made = Dataset.from_list(listed)
+        if together:
+            packed = pack_dataset(made, self.length, "bfd")
+        else:
+            packed = made.add_column("seq_lengths", [[len(piece["input_ids"])] for piece in listed])
         order = list(range(len(packed)))
         random.Random(seed).shuffle(order)
         packed = packed.select(order)

@@ -9,14 +9,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import pages, plots, store
+from tasks.lib import page_labels, pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset, introduced
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 
-NAMES = {"pretrain": "pretrained", "merge": "merged", "tune": "tuned", "align": "aligned", "distill": "student", "quantize": "quantised"}
+NAMES = {
+    "pretrain": "pretrained",
+    "merge": "merged",
+    "tune": "tuned",
+    "align": "aligned",
+    "distill": "student",
+    "quantize": "quantised",
+    "classify": "classifier",
+}
 KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (
@@ -128,7 +136,7 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        tasks=_tasks(entries), accepted=_accepted(checked), **ledger(data), **_drawings(entries, contest), **_origin(calls),
+        tasks=_tasks(entries), accepted=_accepted(checked), **page_labels.sections(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
     )  # fmt: skip
 
 
@@ -197,6 +205,9 @@ def _percent(change: tuple[float, float]) -> str:
 def _verdict(domain: str, entries: Sequence[Entry], gains: Sequence[Gain], contest: Contest) -> str:
     """One sentence from the numbers alone, said the same way whether they please or not."""
     name = entries[-1].name if entries else "shipped"
+    if entries and entries[-1].scores.not_measured:
+        said = page_labels.clauses(domain, entries) or [f"nothing was scored of the {name} model"]
+        return "; ".join([said[0][0].upper() + said[0][1:], *said[1:]]) + "."
     text, general = _change(entries, "domain"), _change(entries, "general")
     clauses = [f"Bits per byte of held-out {domain} text were not measured"]
     if text:

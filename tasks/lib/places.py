@@ -46,16 +46,16 @@ def domain_folder(name: str) -> Path:
 
 
 def config_file(name: str) -> Path:
-    """A config by path, or by its bare name below configs/ ("laptop" or "laptop.yaml")."""
+    """A config by path, or by its name below configs/ ("laptop", "laptop.yaml" or "recipes/bert")."""
     given = Path(name)
     if given.is_file():
         return given
-    if given.parent == Path("."):
+    if not given.is_absolute() and ".." not in given.parts:
         for room in rooms("configs"):
             found = room / (name if name.endswith(".yaml") else f"{name}.yaml")
             if found.is_file():
                 return found
-    known = sorted({p.name for room in rooms("configs") for p in room.glob("*.yaml")})
+    known = sorted({str(p.relative_to(room)) for room in rooms("configs") for p in room.rglob("*.yaml")})
     raise ConfigError(
         f"config {name!r}",
         f"no such file; configs here: {', '.join(known) or 'none'}",

@@ -11,12 +11,18 @@ import mlflow.transformers
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from tasks.lib import delivery, digests, local_registry, store, tracking, tracking_store
+from tasks.lib import architecture, delivery, digests, local_registry, store, tracking, tracking_store
 from tasks.lib.errors import StageError, TrackingError
 
 KEY = "slmforge.register"  # the content that a version was made from
 TAG = local_registry.TAG
 EVIDENCE = "evidence"
+# the library's names of what a model is used for
+TASKS: dict[architecture.Architecture, str] = {
+    "decoder": "text-generation",
+    "encoder": "fill-mask",
+    "classifier": "text-classification",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
         run = _run(mlflow_client, name)
         with tempfile.TemporaryDirectory() as work:
             packed = Path(work) / "model"
-            mlflow.transformers.save_model(str(folder), str(packed), task="text-generation", pip_requirements=_requirements())
+            mlflow.transformers.save_model(str(folder), str(packed), task=TASKS[architecture.of(folder)], pip_requirements=_requirements())
             # MLflow takes the folder for a repository of a hub and sends readers to its licence there; no such page exists,
             # and the licences of what went in are in the lineage. Files of the model itself lie one folder deeper
             (packed / "LICENSE.txt").unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """One trainer call per method, from transformers and TRL; the loop is theirs, the plumbing is ours."""
 
 import itertools
-import math
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from tasks.lib import launch, models, ranks, tracking
+from tasks.lib.collations import Collation
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
 from tasks.lib.errors import ConfigError
@@ -23,6 +23,7 @@ from tasks.lib.training_config import TrainingConfig
 
 # whose arguments `trainer:` of a stage gives
 ARGUMENTS = {"base": TrainingArguments, "pretrain": TrainingArguments, "tune": SFTConfig, "align": DPOConfig, "distill": TrainingArguments}
+PACKED = Collation()
 LOG_POINTS = 60  # points of a curve
 
 
@@ -91,8 +92,7 @@ def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, w
         "gradient_accumulation_steps": times,
         "max_steps": steps,
         "learning_rate": cfg.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(cfg.warmup * steps),
+        **cfg.scheduler(steps),
         "weight_decay": cfg.weight_decay,
         "max_grad_norm": 1.0,
         "bf16": bf16,
@@ -187,33 +187,45 @@ def _reached(blocks: Dataset, seen: Counter[int]) -> dict[str, int]:
     return {"blocks_not_reached": len(blocks) - len(seen), "rows_seen": len(reached), "rows_not_reached": len(every - reached)}
 
 
-def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: TrainingConfig, what: str, **distill: Any) -> Learned:
+def fit(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    blocks: Dataset,
+    cfg: TrainingConfig,
+    what: str,
+    collation: Collation = PACKED,
+    **distill: Any,
+) -> Learned:
     """Train on packed blocks; returns what was seen of them, in the same counts every time.
 
     What is "seen" was trained on at least once, what is "not reached" never, because the budget ended before; together
     they are all there was. `tokens_trained` counts a token as often as it was trained on.
 
     `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
-    temperature=` it is distillation. Blocks are of `cfg.length` tokens.
+    temperature=` it is distillation. Blocks are of `cfg.length` tokens, and are packed documents of a causal model
+    unless `collation` says otherwise.
     """
-    return learn(Job(blocks_lesson, model, tokenizer, blocks, cfg, {"what": what, **distill}))
+    return learn(Job(blocks_lesson, model, tokenizer, blocks, cfg, {"what": what, "collation": collation.said(), **distill}))
 
 
 def blocks_lesson(job: Job, work: str) -> Lesson:
     """The trainer of `fit`."""
     blocks, cfg, distill = job.data, job.cfg, dict(job.options)
-    what = distill.pop("what")
+    what, collation = distill.pop("what"), Collation.of(distill.pop("collation"))
     # padding is no work worth counting
     filled = sum(map(len, blocks["input_ids"])) / max(1, len(blocks))
     curve = Curve(what, cfg.batch * cfg.accumulation * filled, "tok")
-    collate = BlockCollator(job.tokenizer.pad_token_id, cfg.length)
+    collate = collation.collator(job.tokenizer, cfg.length)
     if what == "tune":
         args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
         given = {"data_collator": collate, "train_dataset": blocks, "processing_class": job.tokenizer, "callbacks": [curve]}
         return Lesson(PlainLossSFT(job.model, args, **given), curve, "tokens")
     args = arguments(TrainingArguments, cfg, len(blocks), work)
     kind: Any = DistillTrainer if distill else CountingTrainer
-    return Lesson(kind(job.model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill), curve, "tokens")
+    given = {"data_collator": collate, "train_dataset": blocks, "callbacks": [curve], **distill}
+    if collation.loss is not None:
+        given["compute_loss_func"] = collation.loss
+    return Lesson(kind(job.model, args, **given), curve, "tokens")
 
 
 def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str) -> Learned:
@@ -236,15 +248,14 @@ def pairs_lesson(job: Job, work: str) -> Lesson:
 
 
 @torch.inference_mode()
-def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, length: int, batch: int = 8) -> float:
+def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, length: int, batch: int = 8, collate: Any = None) -> float:
     """Mean negative log-likelihood (nats a token) over the labelled positions of blocks."""
-    collate = BlockCollator(tokenizer.pad_token_id, length)
+    collate = collate or BlockCollator(tokenizer.pad_token_id, length)
     model.eval()
     total, count = 0.0, 0
     bf16 = models.use_bf16("auto", model.device)
     for start in range(0, len(blocks), batch):
-        inputs = collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))])
-        inputs = {key: value.to(model.device) for key, value in inputs.items()}
+        inputs = models.moved(collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))]), model.device)
         n = int((inputs["labels"][:, 1:] != -100).sum())
         with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
             total += float(model(**inputs).loss) * n

@@ -15,6 +15,7 @@ OWN_FIELDS = {
     "per_device_eval_batch_size": "batch", "auto_find_batch_size": "batch", "gradient_accumulation_steps": "accumulation",
     "warmup_steps": "warmup", "warmup_ratio": "warmup", "weight_decay": "weight_decay", "bf16": "precision", "seed": "seed",
     "data_seed": "seed", "use_cpu": "device", "deepspeed": "parallel", "dataloader_num_workers": "workers", "max_length": "length",
+    "lr_scheduler_type": "schedule", "lr_scheduler_kwargs": "schedule",
 }  # fmt: skip
 # what is as the pipeline needs it, with the reason
 FIXED = {
@@ -27,6 +28,8 @@ FIXED = {
     **dict.fromkeys(("assistant_only_loss", "completion_only_loss"), "the loss sees the answers only, in any case"),
     "precompute_ref_log_probs": "the reference is asked once, before the training",
 }  # fmt: skip
+
+LIBRARY_NAMES = {"constant": "constant_with_warmup"}  # the library's `constant` has no warm-up
 
 
 class TrainingConfig(StageConfig):
@@ -41,7 +44,11 @@ class TrainingConfig(StageConfig):
     batch: int = Field(default=8, ge=1, description="blocks (or pairs) at once on one device, at most")
     accumulation: int = Field(default=1, ge=1, description="batch x accumulation are a step, on however many devices")
     learning_rate: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "wsd", "linear", "constant"] = Field(
+        default="cosine", description="of the learning rate after its warm-up; wsd stays, then decays (warm-up, stable, decay)"
+    )
     warmup: float = Field(default=0.05, ge=0, le=1, description="share of the steps")
+    decay: float = Field(default=0.2, ge=0, le=1, description="share of the steps in which wsd decays to zero")
     weight_decay: float = Field(default=0.01, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
@@ -96,6 +103,24 @@ class TrainingConfig(StageConfig):
         if type(steps) is not int or steps < 1:
             raise ValueError(f"'max_steps' is {steps!r}; write a whole number from 1, or `epochs:` or `tokens:` in its place")
         return given
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainingConfig":
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are more than all steps; lower one of them")
+        return self
+
+    def scheduler(self, steps: int) -> dict[str, Any]:
+        """The library's own settings of the schedule, over `steps` optimiser steps."""
+        warmup = math.ceil(self.warmup * steps)
+        if self.schedule == "wsd":  # Hu et al., 2024: MiniCPM
+            decay = min(math.ceil(self.decay * steps), steps - warmup)
+            return {
+                "warmup_steps": warmup,
+                "lr_scheduler_type": "warmup_stable_decay",
+                "lr_scheduler_kwargs": {"num_decay_steps": decay, "decay_type": "linear"},
+            }
+        return {"warmup_steps": warmup, "lr_scheduler_type": LIBRARY_NAMES.get(self.schedule, self.schedule)}
 
     def steps(self, blocks: int) -> int:
         """Optimiser steps over `blocks` blocks (or pairs).

@@ -29,11 +29,11 @@ def faults(**trainers: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_stage(toy: Path, cli: Run, workplace: Path) -> None:
-    word = "align.trainer={learnign_rate: 0.1, lr_schedular_type: linear}"
+    word = "align.trainer={learnign_rate: 0.1, optin: sgd}"
     said = blockers(cli, word)
     assert "align: trainer.learnign_rate: DPOConfig has no such argument" in said
     assert "`align.learning_rate:`" in said
-    assert "'lr_scheduler_type'" in said
+    assert "'optim'" in said
     done = cli("adapt", "toy", word)
     assert done.returncode == CONFIG, done.stderr
     assert "align.trainer.learnign_rate: write `align.learning_rate:`" in done.stderr
@@ -67,14 +67,14 @@ def test_steps_that_are_none_are_refused(steps: Any) -> None:
 
 
 def test_each_trainer_takes_what_it_knows_and_says_what_it_does_not(workplace: Path) -> None:
-    taken = {"max_steps": 3, "optim": "sgd", "max_grad_norm": 1, "lr_scheduler_type": "linear", "gradient_checkpointing": True}
+    taken = {"max_steps": 3, "optim": "sgd", "max_grad_norm": 1, "gradient_checkpointing": True}
     known: dict[str, Any] = {stage: {**taken, "adam_beta2": 0.95} for stage in preflight.TRAININGS}
     assert faults(**{**known, "align": {"label_smoothing": 0.1}}) == {}
     found = faults(
-        base={"lr_scheduler_type": "round"}, pretrain={"max_grad_norm": "steep"}, tune={"gradient_checkpointing": "yes please"},
+        base={"max_steps": 2, "logging_strategy": "round"}, pretrain={"max_grad_norm": "steep"}, tune={"gradient_checkpointing": "yes please"},
         distill={"optim": "sgdd"}, align={"label_smooth": 0.1},
     )  # fmt: skip
-    assert "round is not a valid SchedulerType" in found["base"]
+    assert "round is not a valid IntervalStrategy" in found["base"]
     assert "'steep' should be a valid number" in found["pretrain"]
     assert "valid boolean" in found["tune"]
     assert "sgdd is not a valid OptimizerNames" in found["distill"]

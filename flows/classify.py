@@ -1,0 +1,35 @@
+"""A classifier of a domain: an encoder (or a decoder) reads the domain's documents, then learns to name a label."""
+
+from flows.adapt import AdaptConfig
+from tasks.base import base
+from tasks.check import check
+from tasks.classify import classify as train
+from tasks.clean import clean
+from tasks.dedup import dedup
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.lib.flow import Job, flow
+from tasks.lib.lineage import declare
+from tasks.pretrain import pretrain
+from tasks.register import register
+from tasks.report import Page, report
+from tasks.split import split
+
+
+@flow(AdaptConfig)
+def classify(job: Job[AdaptConfig]) -> Page:
+    """Turn a base model into a classifier of the domain's texts: data, pretraining, head, evaluation, registration, report."""
+    cfg = job.cfg
+    read = ingest(cfg.ingest, job.sources)
+    checked = check(cfg.check, job.expectations, read)  # a failed expectation ends the flow here
+    data = split(cfg.split, dedup(cfg.dedup, clean(cfg.clean, read)))
+
+    start = base(cfg.base, job.base)
+    pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
+    classifier = train(cfg.classify, pretrained, data, job.weights("tune"))
+
+    models = (start, pretrained, classifier)
+    scores = tuple(evaluate(cfg.evaluate, job.domain.suite, data, model) for model in models)
+    declared = declare(job.domain.duties, job.sources)
+    version = register(cfg.register.named(f"{job.domain.name}-classifier"), declared, checked, classifier, scores, data)
+    return report(cfg.report, job.domain.duties, checked, models, scores, version)

@@ -1,0 +1,111 @@
+"""Train a head that names one label for a text, on tuning rows that declare their choices; all weights or LoRA adapters."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tasks.lib.architecture import require
+from tasks.lib.errors import ConfigError, DataError
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
+from tasks.lib.model import Classifier, Model
+from tasks.lib.records import Row, iterate
+from tasks.lib.stage import stage
+from tasks.lib.training_config import TrainingConfig
+from tasks.split import Split
+from tasks.tune import Full, Lora, Method
+
+
+class ClassifyConfig(TrainingConfig):
+    """A classification head, and how it is trained."""
+
+    epochs: float = Field(default=4.0, gt=0)
+    learning_rate: float = Field(default=3e-4, ge=0)
+    batch: int = Field(default=16, ge=1, description="rows in a step on one device")
+    method: Method = Full()
+    dataset: str | None = Field(default=None, description="the dataset with `choices`; needed where several have different ones")
+
+
+@stage(version="1", needs=("models", "heads", "objectives", "scoring"))
+def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights: Weights = EVEN) -> Classifier:
+    """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label.
+
+    Raises:
+        DataError: if no tuning row has choices.
+        ConfigError: if datasets have different choices and none is named.
+    """
+    from transformers import set_seed
+
+    from tasks.lib import heads, models, tracking
+    from tasks.lib.collations import Collation
+    from tasks.lib.environment import muted
+    from tasks.lib.training import fit
+
+    require(model.architecture, ("encoder", "decoder"), "classify")
+    labels = _labels(data, cfg.dataset)
+    tokenizer = models.load_tokenizer(model.path)
+    set_seed(cfg.seed)
+    with muted():  # the library reports each weight of the head as missing
+        network: Any = heads.with_head(model.path, labels, tokenizer)
+    if isinstance(cfg.method, Lora):
+        m = cfg.method
+        network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets, "SEQ_CLS")
+    encoder, draws = heads.TextEncoder(tokenizer, heads.text_length(network, cfg.length)), Draws(weights)
+    rows = list(draws.of(_rows(data, "tune-train", labels, cfg.dataset)))
+    blocks = encoder.labelled(rows, labels)
+    learned = fit(network, tokenizer, blocks, cfg, "classify", Collation(layout=None))
+    if isinstance(cfg.method, Lora):
+        network.save_pretrained(out / "adapter")
+    network = models.merged(network)
+    models.save(network, tokenizer, out)
+    tracking.measure(objective="classification", **_validated(network, tokenizer, data, cfg, labels))
+    facts = {**encoder.tally.facts(), **learned.facts}
+    return Classifier(
+        parameters=models.parameters(network),
+        vocabulary=model.vocabulary,
+        bytes=models.weight_bytes(out),
+        architecture="classifier",
+        data=facts,
+        drawn=draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost),
+        labels=labels,
+        trained_on={label: count for label in labels if (count := Counter(row["response"] for row in rows)[label])},
+    )
+
+
+def _labels(data: Split, dataset: str | None) -> list[str]:
+    """The labels to tell apart, in the order of the dataset's choices."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for row in iterate(data.path, "tune-train"):
+        if row.get("choices") and dataset in (None, row["dataset"]):
+            found.setdefault(tuple(row["choices"]), set()).add(row["dataset"])
+    asked = "tuning rows with `choices`" + ("" if dataset is None else f" of dataset {dataset!r}")
+    if not found:
+        raise DataError(asked, "none", "declare `choices:` at a dataset with role tune, or correct classify.dataset", file=data.path)
+    if len(found) > 1:
+        names = "; ".join(f"{', '.join(sorted(names))}: {', '.join(labels)}" for labels, names in sorted(found.items()))
+        raise ConfigError(f"{asked}, all the same", names, "name one with classify.dataset=NAME")
+    return list(next(iter(found)))
+
+
+def _rows(data: Split, part: str, labels: list[str], dataset: str | None) -> list[Row]:
+    return [row for row in iterate(data.path, part) if row.get("choices") == labels and dataset in (None, row["dataset"])]
+
+
+def _validated(network: Any, tokenizer: Any, data: Split, cfg: ClassifyConfig, labels: list[str]) -> dict[str, Any]:
+    """Accuracy on validation rows, which no step has seen, with its interval and that of the most frequent label."""
+    from tasks.lib import heads, scoring
+
+    rows = _rows(data, "tune-valid", labels, cfg.dataset)
+    if not rows:
+        return {"valid_rows": 0}
+    said = heads.answer(network, tokenizer, rows, cfg.length, cfg.batch)
+    low, high = scoring.interval(said.right)
+    return {
+        "valid_rows": len(rows),
+        "valid_accuracy": round(sum(said.right) / len(rows), 6),
+        "valid_low": low,
+        "valid_high": high,
+        "valid_majority": round(said.majority, 6),
+        "classes": said.by_label(labels),
+    }
