@@ -2,9 +2,9 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError, DataError
@@ -26,8 +26,14 @@ class ClassifyConfig(TrainingConfig):
     method: Method = Full()
     dataset: str | None = Field(default=None, description="the dataset with `choices`; needed where several have different ones")
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if isinstance(self.method, Lora) and self.method.frozen != "whole":
+            raise ValueError("a classifier is trained on whole weights; take `frozen: nf4` out")
+        return self
 
-@stage(version="1", needs=("models", "heads", "objectives", "scoring"))
+
+@stage(version="1", needs=("models", "heads", "objectives", "scoring", "adapters"))
 def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights: Weights = EVEN) -> Classifier:
     """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label.
 
@@ -37,7 +43,7 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
     """
     from transformers import set_seed
 
-    from tasks.lib import heads, models, tracking
+    from tasks.lib import adapters, heads, models, tracking
     from tasks.lib.collations import Collation
     from tasks.lib.environment import muted
     from tasks.lib.training import fit
@@ -50,14 +56,14 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
         network: Any = heads.with_head(model.path, labels, tokenizer)
     if isinstance(cfg.method, Lora):
         m = cfg.method
-        network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets, "SEQ_CLS")
+        network = adapters.wrap(network, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora, task_type="SEQ_CLS")
     encoder, draws = heads.TextEncoder(tokenizer, heads.text_length(network, cfg.length)), Draws(weights)
     rows = list(draws.of(_rows(data, "tune-train", labels, cfg.dataset)))
     blocks = encoder.labelled(rows, labels)
     learned = fit(network, tokenizer, blocks, cfg, "classify", Collation(layout=None))
     if isinstance(cfg.method, Lora):
-        network.save_pretrained(out / "adapter")
-    network = models.merged(network)
+        network, parity = adapters.folded(network, model.path, out, blocks[: adapters.PROBES]["input_ids"])
+        tracking.measure(**parity)
     models.save(network, tokenizer, out)
     tracking.measure(objective="classification", **_validated(network, tokenizer, data, cfg, labels))
     facts = {**encoder.tally.facts(), **learned.facts}

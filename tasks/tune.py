@@ -2,9 +2,9 @@
 
 import random
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
@@ -23,13 +23,18 @@ class Full(StageConfig):
 
 
 class Lora(StageConfig):
-    """Low-rank adapters learn; they are merged into the weights at the end and kept beside them."""
+    """Low-rank adapters learn; they are merged into the weights at the end and kept beside them.
+
+    The merged model must answer as the one that was trained, or the stage ends with an error.
+    """
 
     kind: Literal["lora"]
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: str | list[str] = "all-linear"
+    dora: bool = Field(default=False, description="also learn the length of each weight vector (DoRA)")
+    frozen: Literal["whole", "nf4"] = Field(default="whole", description="nf4 keeps the frozen weights in 4 bits meanwhile (QLoRA)")
 
 
 Method = Annotated[Full | Lora, Field(discriminator="kind")]
@@ -47,13 +52,19 @@ class TuneConfig(TrainingConfig):
         default=0.3, ge=0, lt=1, description="share of documents among the tokens, against forgetting what pretraining taught"
     )
 
+    @model_validator(mode="after")
+    def _one_device(self) -> Self:
+        if isinstance(self.method, Lora) and self.method.frozen != "whole" and self.devices != 1:
+            raise ValueError("frozen: nf4 trains on one device; set `devices: 1`, or `frozen: whole`")
+        return self
 
-@stage(version="4", needs=("models", "objectives"))
+
+@stage(version="4", needs=("models", "objectives", "adapters"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
 
-    from tasks.lib import models, objectives, tracking
+    from tasks.lib import adapters, models, objectives, tracking
 
     require(model.architecture, ("decoder",), "tune")
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
@@ -61,7 +72,8 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)
-        network = models.with_lora(network, m.rank, m.alpha, m.dropout, m.targets)
+        plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device))
+        network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
     exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
     replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
@@ -69,8 +81,9 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
     learned = objective.fit(network, blocks, cfg, "tune")
     tracking.measure(**objective.facts())
     if isinstance(cfg.method, Lora):
-        network.save_pretrained(out / "adapter")
-    models.save(models.merged(network), tokenizer, out)
+        network, parity = adapters.folded(network, model.path, out, blocks[: adapters.PROBES]["input_ids"])
+        tracking.measure(**parity)
+    models.save(network, tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
     facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **learned.facts}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)

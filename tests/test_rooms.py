@@ -22,7 +22,7 @@ IMPORTERS = {
     "stdnum": {"tasks.lib.finance", "tasks.lib.chemistry"},
     "torchao": {"tasks.lib.quantization"},
     "mergekit": {"tasks.lib.merging"},
-    "peft": {"tasks.lib.models", "tasks.lib.handover"},
+    "peft": {"tasks.lib.adapters", "tasks.lib.handover"},
     "accelerate": {"tasks.lib.shares"},
     "deepspeed": {"tasks.lib.ranks"},
     "tokenizers": {"tasks.lib.models", "tasks.lib.mixture_plan"},

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from tasks.lib import models, trial
+from tasks.lib import adapters, models, trial
 from tasks.lib.packing import chat_ids
 
 SYSTEM = {"role": "system", "content": "five six"}
@@ -71,7 +71,7 @@ def _refusal(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]])
 def _adapters_fault(network: Any, targets: str | list[str]) -> str | None:
     """Why low-rank adapters would find nothing to adapt, in PEFT's words."""
     try:
-        models.with_lora(network, 1, 1, 0.0, targets)
+        adapters.wrap(network, 1, 1, 0.0, targets)
     except ValueError as error:
         return str(error).split("\n", maxsplit=1)[0][:300]
     return None

@@ -1,4 +1,4 @@
-"""Models and tokenizers on disk: made from scratch, loaded, adapted, saved (importer of transformers, tokenizers, peft)."""
+"""Models and tokenizers on disk: made from scratch, loaded, adapted, saved (importer of transformers, tokenizers)."""
 
 import json
 import os
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig as PeftLora
-from peft import PeftModel, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -165,10 +163,10 @@ def load_tokenizer(folder: Path, template: str | None = CHAT_TEMPLATE) -> PreTra
     return tokenizer
 
 
-def load(folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32) -> PreTrainedModel:
+def load(folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32, **more: Any) -> PreTrainedModel:
     """A model from a folder, with the head that it was saved with: safetensors only, no code from outside, no network."""
     model: PreTrainedModel = LOADERS[architecture.of(folder)].from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False, **more
     )
     return model
 
@@ -211,22 +209,6 @@ def _sort_metadata(file: Path) -> None:
 def weight_bytes(folder: Path) -> int:
     """Bytes of a model folder's weights, as they lie there: not those of an adapter below it."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def with_lora(
-    model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str], task: str = "CAUSAL_LM"
-) -> PeftModel:
-    """Low-rank adapters (Hu et al., 2021) on a frozen model, drawn from torch's seed; with `SEQ_CLS` the head learns too.
-
-    The model forgets its folder: PEFT writes it into the adapter's files, whose digest must not depend on a path.
-    """
-    model.name_or_path = model.config.name_or_path = ""
-    return get_peft_model(model, PeftLora(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type=task))
-
-
-def merged(model: Any) -> PreTrainedModel:
-    """The plain model: adapters folded into the weights where there are any."""
-    return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def fewer_layers(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:

@@ -18,7 +18,7 @@ import torch
 from datasets import Dataset
 from transformers import TrainingArguments
 
-from tasks.lib import launch, models, ranks, shares, tracking
+from tasks.lib import adapters, launch, models, ranks, shares, tracking
 from tasks.lib.config import build
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
@@ -48,7 +48,7 @@ TOKENIZER = models.train_tokenizer(texts(), 320)
 def model(*, lora: bool = False) -> Any:
     torch.manual_seed(0)
     made = models.new_decoder(TOKENIZER, 32, 2, 2, 128)
-    return models.with_lora(made, 4, 8, 0.0, "all-linear") if lora else made
+    return adapters.wrap(made, 4, 8, 0.0, "all-linear") if lora else made
 
 
 def blocks() -> Dataset:
@@ -128,7 +128,7 @@ def test_two_processes_learn_what_one_learns(
     sent = {event["step"]: event["values"]["loss"] for event in events if "loss" in event.get("values", {})}
     assert sent == {point["step"]: point["loss"] for point in mine}, "metrics over time reach the run"
     assert not any(path.is_dir() for path in (workplace / "runs/launched").iterdir())
-    assert_reloads(models.merged(network), workplace / "saved")
+    assert_reloads((network.merge_and_unload() if hasattr(network, "merge_and_unload") else network), workplace / "saved")
 
 
 def assert_reloads(network: Any, folder: Path) -> None:
