@@ -23,7 +23,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from tasks.lib import models, progress, tracking
 from tasks.lib.errors import ConfigError, StageError
@@ -113,10 +113,6 @@ class CountingTrainer(Trainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
 
-class CountingDPO(CountingTrainer, DPOTrainer):
-    """TRL's DPO, counted."""
-
-
 class PlainLossSFT(CountingTrainer, SFTTrainer):
     """TRL's SFT with the model's own loss.
 
@@ -165,7 +161,7 @@ class DistillTrainer(CountingTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
+def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
     """The library's own arguments: ours, then what the user passes verbatim in `trainer:`."""
     place = models.device(cfg.device)
     steps = cfg.steps(blocks)
@@ -207,7 +203,7 @@ class Learned:
     times: Counter[int]
 
 
-def _learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
+def learn(trainer: CountingTrainer, curve: Curve, unit: str) -> Learned:
     """Train, and count what was seen; what is measured of a distillation is the student's training, not its control's."""
     trainer.remove_callback(PrinterCallback)  # the bar says it already
     trainer.train()
@@ -251,31 +247,15 @@ def fit(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, cfg: Tr
     collate = BlockCollator(tokenizer.pad_token_id, cfg.length)
     with tempfile.TemporaryDirectory() as work:
         if what == "tune":
-            args = _arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
+            args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
             trainer: CountingTrainer = PlainLossSFT(
                 model, args, data_collator=collate, train_dataset=blocks, processing_class=tokenizer, callbacks=[curve]
             )
         else:
-            args = _arguments(TrainingArguments, cfg, len(blocks), work)
+            args = arguments(TrainingArguments, cfg, len(blocks), work)
             kind: Any = DistillTrainer if distill else CountingTrainer
             trainer = kind(model, args, data_collator=collate, train_dataset=blocks, callbacks=[curve], **distill)
-        return _learn(trainer, curve, "tokens")
-
-
-def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str) -> Learned:
-    """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL.
-
-    Returns what was seen of the pairs, in the words of `fit`.
-    """
-    set_seed(cfg.seed)
-    curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
-    tokenizer.padding_side = "left"
-    with tempfile.TemporaryDirectory() as work:
-        args = _arguments(
-            DPOConfig, cfg, len(pairs), work, beta=beta, loss_type=[loss], max_length=cfg.length, precompute_ref_log_probs=True
-        )
-        trainer = CountingDPO(model, None, args, train_dataset=pairs, processing_class=tokenizer, callbacks=[curve])
-        return _learn(trainer, curve, "pairs")
+        return learn(trainer, curve, "tokens")
 
 
 @torch.inference_mode()
