@@ -1,6 +1,7 @@
 """Configuration: frozen pydantic models, strict YAML, and `key.sub=value` overrides."""
 
 import difflib
+import re
 import types
 import typing
 from datetime import date
@@ -17,6 +18,7 @@ from tasks.lib.errors import ConfigError
 
 RUNTIME: Any = {"runtime": True}  # marks a field that changes how, never what: not in the identity
 MAX_YAML_BYTES = 1_000_000
+TAG = re.compile(r"'([^']+)'")  # how pydantic lists the members of a union
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -127,6 +129,11 @@ def build(model: type[M], values: Any, source: str) -> M:
                 near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(model, fault["loc"][:-1]), 1, 0.4)
                 lines.append(f"{where}: unknown key")
                 remedies.append(f"{where}: did you mean {near[0]!r}?" if near else f"remove {where}")
+            elif fault["type"] == "union_tag_invalid":
+                tag, known = str(fault["ctx"]["tag"]), TAG.findall(str(fault["ctx"]["expected_tags"]))
+                near = difflib.get_close_matches(tag, known, 1, 0.4)
+                lines.append(f"{where}: no {fault['ctx']['discriminator'].strip(chr(39))} is called {tag!r}")
+                remedies.append(f"{where}: {f'did you mean {near[0]!r}? ' if near else ''}one of: {', '.join(known)}")
             else:
                 found = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
                 lines.append(f"{where}: {fault['msg']} (given: {found!r})"[:300])

@@ -12,7 +12,6 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, unpair_preference_dataset
 
-from tasks.lib import models
 from tasks.lib.errors import ConfigError
 from tasks.lib.model import Preferred
 from tasks.lib.packing import Encoder, chat_ids
