@@ -16,6 +16,7 @@ from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
+from tasks.lib.rewards import Reward, Rewards, nearest
 from tasks.lib.waivers import Waiver, parted
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
@@ -157,6 +158,7 @@ class DomainCard(Declared):
     sensitive: list[Column] = []
     config: dict[str, Any] = {}
     datasets: list[Dataset] = Field(min_length=1)
+    rewards: list[Reward] = Field(default=[], description="what answers are rewarded for, in `slmforge rlhf`")
 
     @model_validator(mode="after")
     def _names_once(self) -> "DomainCard":
@@ -166,6 +168,17 @@ class DomainCard(Declared):
         held = {f"{dataset.name}-heldout" for dataset in self.datasets if dataset.holdout}
         if clash := sorted(held & set(names)):
             raise ValueError(f"{clash[0]!r} is the evaluation set that a `holdout:` makes; give the dataset another name")
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_of_what_there_is(self) -> "DomainCard":
+        names = [reward.name for reward in self.rewards]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"reward names must be unique; given twice: {', '.join(twice)}")
+        tuned = [dataset.name for dataset in self.datasets if dataset.role == "tune"]
+        for reward in self.rewards:
+            if unknown := [name for name in reward.datasets if name not in tuned]:
+                raise ValueError(f"reward {reward.name}: no tune dataset is called {unknown[0]!r}; {nearest(unknown[0], tuned)}")
         return self
 
 
@@ -225,6 +238,11 @@ class Domain(Declared):
         """What is expected of an edition's data: the snapshots are those of its own."""
         of_edition = {name: entry for name, entry in self.expectations.accepted.items() if entry.edition == edition}
         return self.expectations.model_copy(update={"accepted": of_edition})
+
+    def rewards(self, edition: Edition) -> Rewards:
+        """The rewards of an edition: those that name no dataset, or one that it has."""
+        known = {dataset.name for dataset in self.datasets(edition)}
+        return Rewards(of=[reward for reward in self.card.rewards if not reward.datasets or known & set(reward.datasets)])
 
     def datasets(self, edition: Edition) -> list[Dataset]:
         """The datasets of one edition, in the order of the card; licences checked.
