@@ -13,13 +13,15 @@ from tasks.lib.lineage import declare
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.register import RegisterConfig, register
+from tasks.reinforce import ReinforceConfig
 from tasks.report import Page, ReportConfig, report
+from tasks.reward import RewardConfig
 from tasks.split import SplitConfig, split
 from tasks.tune import TuneConfig, tune
 
 
 class AdaptConfig(WithBase):
-    """The configuration of every stage."""
+    """The configuration of every stage, those of the flow `rlhf` included: a domain's `config:` serves both."""
 
     ingest: IngestConfig = IngestConfig()
     check: CheckConfig = CheckConfig()
@@ -30,6 +32,8 @@ class AdaptConfig(WithBase):
     pretrain: PretrainConfig = PretrainConfig()
     tune: TuneConfig = TuneConfig()
     align: AlignConfig = AlignConfig()
+    reward: RewardConfig = RewardConfig()  # of the flow rlhf, which has all other stages in common with this one
+    reinforce: ReinforceConfig = ReinforceConfig()
     distill: DistillConfig = DistillConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

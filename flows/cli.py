@@ -42,6 +42,11 @@ def ordered(command: Any) -> Any:
     return command
 
 
+def of_flow(command: Any) -> Any:
+    """The option that says which pipeline is meant."""
+    return click.option("--flow", type=click.Choice(["adapt", "rlhf"]), default="adapt", show_default=True, help="Which pipeline.")(command)
+
+
 @click.group(cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES)
 @click.version_option(package_name="slmforge")
 def main() -> None:
@@ -148,12 +153,13 @@ def accept(name: str, who: str, why: str, **order: Any) -> None:
 @main.command()
 @click.argument("name")
 @ordered
+@of_flow
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def plan(name: str, as_json: bool, **order: Any) -> None:
+def plan(name: str, flow: str, as_json: bool, **order: Any) -> None:
     """Show every stage as cached or to run, with the reason, and every blocker."""
     from flows import commands
 
-    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), as_json) else 0)
+    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), flow, as_json) else 0)
 
 
 @main.command()
@@ -163,7 +169,17 @@ def adapt(name: str, **order: Any) -> None:
     """Adapt a model to domain NAME: the whole pipeline; what is cached is not done again."""
     from flows import commands
 
-    commands.adapt(commands.order(name, **order))
+    commands.run(commands.order(name, **order), "adapt")
+
+
+@main.command()
+@click.argument("name")
+@ordered
+def rlhf(name: str, **order: Any) -> None:
+    """Adapt a model to domain NAME with a reward model and reinforcement learning; what is cached is not done again."""
+    from flows import commands
+
+    commands.run(commands.order(name, **order), "rlhf")
 
 
 @main.command()
@@ -195,11 +211,12 @@ def show(name: str, stage: str | None, **order: Any) -> None:
 @click.argument("name")
 @click.argument("stage")
 @ordered
-def why(name: str, stage: str, **order: Any) -> None:
+@of_flow
+def why(name: str, stage: str, flow: str, **order: Any) -> None:
     """Say why STAGE of domain NAME is cached or will run: the field that changed."""
     from flows import commands
 
-    commands.why(commands.order(name, **order), stage)
+    commands.why(commands.order(name, **order), flow, stage)
 
 
 @main.command()

@@ -1,5 +1,6 @@
 """What the commands do; `flows.cli` parses, this acts."""
 
+import importlib
 import json
 import time
 from collections import Counter
@@ -16,13 +17,18 @@ def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None
     return Order(domain, config, tuple(settings), edition, mirror)
 
 
-def plan(asked: Order, as_json: bool) -> bool:
-    """Print the plan of `adapt`; True when something blocks it."""
-    from flows.adapt import adapt
+def page(name: str) -> Flow[Any]:
+    """The flow of that name, each a page of its own."""
+    found: Flow[Any] = getattr(importlib.import_module(f"flows.{name}"), name)
+    return found
+
+
+def plan(asked: Order, flow: str, as_json: bool) -> bool:
+    """Print the plan of a flow; True when something blocks it."""
     from tasks.lib import estimate
 
-    job = adapt.job(asked)
-    planner = adapt.plan(job)
+    job = page(flow).job(asked)
+    planner = page(flow).plan(job)
     weights = estimate.parameters(job.cfg.base.source)
     vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
     for row in planner.rows:
@@ -37,7 +43,7 @@ def plan(asked: Order, as_json: bool) -> bool:
                      "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
-    blockers += _missing_roles(job)
+    blockers += _missing(job, flow)
     drawn = _shares(planner.rows, job)
     if as_json:
         told = {"domain": asked.domain, "edition": job.sources.edition, "stages": rows, "draws": drawn, "blockers": blockers}
@@ -64,42 +70,46 @@ def _shares(rows: list[Any], job: Any) -> list[dict[str, Any]]:
     base = store.root() / found["base"].id if "base" in found else None
     weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
     split = found["split"]
-    return mixture_plan.shares(store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
+    return mixture_plan.shares([row.name for row in rows], store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
 
 
-def _missing_roles(job: Any) -> list[str]:
-    """Roles without which a stage has nothing to work on."""
+def _missing(job: Any, flow: str) -> list[str]:
+    """Roles, and for reinforcement learning rewards, without which a stage has nothing to work on."""
     roles = {resolved.dataset.role for resolved in job.sources.datasets}
     wanted = {"corpus": "pretrain", "tune": "tune", "preference": "align"}
-    return [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+    missing = [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+    if flow == "rlhf":
+        try:
+            job.rewards.chosen(job.cfg.reinforce.rewards)
+        except ConfigError as error:
+            missing.append(f"reinforce: {error.found}; {error.remedy}")
+    return missing
 
 
-def adapt(asked: Order) -> None:
-    """Run the whole pipeline; when every stage is cached, say so without starting anything."""
+def run(asked: Order, flow: str) -> None:
+    """Run a whole pipeline; when every stage is cached, say so without starting anything."""
     started = time.monotonic()
-    from flows.adapt import adapt as page
-
-    job = page.job(asked)
-    planner = page.plan(job)
-    if missing := _missing_roles(job):
+    job = page(flow).job(asked)
+    planner = page(flow).plan(job)
+    if missing := _missing(job, flow):
         raise ConfigError(
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
     if planner.all_cached:
         from tasks.lib import session
 
-        session.log(asked, page.name, "CACHED", None)
+        session.log(asked, flow, "CACHED", None)
         for row in planner.rows:
             print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
         _finish(asked.domain, planner.rows[-1].id)
         print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
         return
-    made = _run(page, asked)
+    made = _run(page(flow), asked)
     _finish(asked.domain, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
-def _run(page: Flow[Any], asked: Order) -> dict[str, str]:
+def _run(flow: Flow[Any], asked: Order) -> dict[str, str]:
     """Run a flow in this process, with a Prefect server that is there or is started."""
     from flows import screen
     from tasks.lib import servers
@@ -111,7 +121,7 @@ def _run(page: Flow[Any], asked: Order) -> dict[str, str]:
         with screen.console.status("starting Prefect"):
             servers.prefect_api()
             from tasks.lib import orchestrate  # only now: Prefect reads PREFECT_API_URL when it is imported
-        return orchestrate.run_here(page, asked, screen.story, lease.name)
+        return orchestrate.run_here(flow, asked, screen.story, lease.name)
     finally:
         lease.release()
 
@@ -124,10 +134,9 @@ def _finish(domain: str, report: str) -> None:
 def evaluate(asked: Order, model: str | None) -> None:
     """Score a model and print its scores."""
     from flows import screen
-    from flows.evaluate import evaluate as page
     from tasks.lib.score import TaskScore
 
-    made = _run(page, asked if model is None else upon(asked, model))
+    made = _run(page("evaluate"), asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
         screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
@@ -147,14 +156,12 @@ def in_store(model: str) -> bool:
 
 def show(asked: Order, stage: str | None) -> None:
     """Print the resolved configuration, or the record of a stage's last artifact."""
-    from flows.adapt import adapt as page
-
     if stage is None:
         import sys
 
         from ruamel.yaml import YAML
 
-        YAML(typ="safe", pure=True).dump(page.job(asked).cfg.model_dump(mode="json"), sys.stdout)
+        YAML(typ="safe", pure=True).dump(page("adapt").job(asked).cfg.model_dump(mode="json"), sys.stdout)
         return
     last = history.read(asked.domain).get(stage)
     record = store.find(last["id"]) if last else None
@@ -166,14 +173,12 @@ def show(asked: Order, stage: str | None) -> None:
     print(record.model_dump_json(indent=1))
 
 
-def why(asked: Order, stage: str) -> None:
+def why(asked: Order, flow: str, stage: str) -> None:
     """Say why a stage is cached or will run."""
-    from flows.adapt import adapt as page
-
-    rows = page.plan(page.job(asked)).rows
+    rows = page(flow).plan(page(flow).job(asked)).rows
     found = [row for row in rows if row.name == stage or row.name.split(":")[0] == stage]
     if not found:
-        raise ConfigError(f"stage {stage!r}", "no such stage in adapt", f"one of: {', '.join(row.name for row in rows)}")
+        raise ConfigError(f"stage {stage!r}", f"no such stage in {flow}", f"one of: {', '.join(row.name for row in rows)}")
     last = history.read(asked.domain)
     for row in found:
         if row.state == "cached":
