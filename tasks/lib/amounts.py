@@ -19,6 +19,7 @@ UNITS = {
     "dollars": "USD",
     "euros": "EUR",
 }
+YEARS = range(1900, 2100)
 CODE = r"(?:EUR|USD|GBP|CHF|CAD|AUD|JPY)"
 AMOUNT = re.compile(
     rf"(?<![\w.,])(?P<open>\()?(?P<minus>[-−–])?\s?(?P<before>US\$|[$€£¥]|{CODE}\b)?\s?(?P<inner>[-−–(])?"
@@ -54,9 +55,14 @@ def the_amount(text: str) -> Amount | None:
 
 
 def is_right(said: Amount | None, wanted: Amount, tolerance: float) -> bool:
-    """Whether an amount is the wanted one, within a share of it; a wanted unit must be said, per cent never without being wanted."""
+    """Whether an amount is the wanted one, within a share of it; a wanted unit must be said, per cent never without being wanted.
+
+    A whole number from 1900 to 2099 without a unit may be a year: only itself is right.
+    """
     if said is None or (said.unit != wanted.unit and (wanted.unit or said.unit == "%")):
         return False
+    if not wanted.unit and wanted.value in YEARS:
+        return said.value == wanted.value
     return abs(said.value - wanted.value) <= tolerance * abs(wanted.value) + 1e-9
 
 
