@@ -61,6 +61,12 @@ def summary(artifact: Any, measured: dict[str, Any]) -> str:
         parts.append(f"{measured['tokens_per_second']:,.0f} tokens/s")
     if "pairs_per_second" in measured:
         parts.append(f"{measured['pairs_per_second']:,.1f} pairs/s")
+    if (ranking := getattr(artifact, "ranking", None)) is not None:
+        parts.append(f"{ranking.value:.2f} of held-out pairs ranked right")
+    if (held := getattr(artifact, "held_out", None)) is not None:
+        parts.append(f"{held.won.value:.2f} of held-out pairs won")
+    if watched := getattr(artifact, "watched", None):
+        parts += [f"{name} {change.before:.2f} to {change.after:.2f}" for name, change in watched.items()]
     if hasattr(artifact, "subject"):
         parts += [f"{t.task} {t.value:.2f}" for t in artifact.tasks if t.value is not None]
         bits = artifact.domain_bits_per_byte

@@ -9,22 +9,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import pages, plots, store
+from tasks.lib import feedback, pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 
-NAMES = {"pretrain": "pretrained", "tune": "tuned", "align": "aligned", "distill": "student", "quantize": "quantised"}
+NAMES = {
+    "pretrain": "pretrained",
+    "tune": "tuned",
+    "align": "aligned",
+    "reinforce": "reinforced",
+    "distill": "student",
+    "quantize": "quantised",
+}
 KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (
     "rows", "rows_seen", "rows_not_reached", "rows_too_long", "rows_truncated", "pairs", "pairs_seen", "pairs_not_reached",
-    "pairs_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
-    "tokens_trained", "pairs_trained", "epochs", "steps", "control_tokens_neutralised",
+    "pairs_too_long", "answers_seen", "answers_not_reached", "prompts", "prompts_seen", "prompts_not_reached", "prompts_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
+    "tokens_trained", "pairs_trained", "answers_trained", "prompts_trained", "epochs", "steps", "control_tokens_neutralised",
 )  # fmt: skip
-LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long"})
+LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long", "prompts_too_long"})
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        tasks=_tasks(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
+        **feedback.part(models, [entry.measured for entry in entries]), tasks=_tasks(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, unpair_preference_dataset
+from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from tasks.lib.errors import ConfigError
 from tasks.lib.model import Preferred
@@ -118,9 +119,10 @@ def fit_reward(model: Any, tokenizer: PreTrainedTokenizerBase, data: list[Pair],
 
 def new_scorer(folder: Path) -> PreTrainedModel:
     """A causal model's body with a head of one score, which is zero: before it has learned, it prefers nothing."""
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
-    )
+    with suppress_seqcls_warning():  # that the head is new is what is wanted
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
     head = next(module for name, module in model.named_modules() if name in ("score", "classifier"))
     for weight in head.parameters():
         torch.nn.init.zeros_(weight)
