@@ -16,13 +16,15 @@ from tasks.merge import MergeConfig, merge
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.register import RegisterConfig, register
+from tasks.reinforce import ReinforceConfig
 from tasks.report import Page, ReportConfig, report
+from tasks.reward import RewardConfig
 from tasks.split import SplitConfig, split
 from tasks.tune import TuneConfig, tune
 
 
 class AdaptConfig(WithBase):
-    """The configuration of every stage."""
+    """The configuration of every stage, those of the flow `rlhf` included: a domain's `config:` serves both."""
 
     ingest: IngestConfig = IngestConfig()
     check: CheckConfig = CheckConfig()
@@ -35,6 +37,8 @@ class AdaptConfig(WithBase):
     tune: TuneConfig = TuneConfig()
     align: AlignConfig = AlignConfig()
     classify: ClassifyConfig = ClassifyConfig()
+    reward: RewardConfig = RewardConfig()  # of the flow rlhf, which has all other stages in common with this one
+    reinforce: ReinforceConfig = ReinforceConfig()
     distill: DistillConfig = DistillConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -1,5 +1,6 @@
 """What the commands do; `flows.cli` parses, this acts."""
 
+import importlib
 import json
 import time
 from collections import Counter
@@ -19,13 +20,18 @@ def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None
     return Order(domain, config, tuple(settings), edition, mirror)
 
 
-def plan(asked: Order, as_json: bool) -> bool:
-    """Print the plan of `adapt`; True when something blocks it."""
-    from flows.adapt import adapt
+def page(name: str) -> Flow[Any]:
+    """The flow of that name, each a page of its own."""
+    found: Flow[Any] = getattr(importlib.import_module(f"flows.{name}"), name)
+    return found
+
+
+def plan(asked: Order, flow: str, as_json: bool) -> bool:
+    """Print the plan of a flow; True when something blocks it."""
     from tasks.lib import estimate, preflight
 
-    job = adapt.job(asked)
-    planner = adapt.plan(job)
+    job = page(flow).job(asked)
+    planner = page(flow).plan(job)
     weights = estimate.parameters(job.cfg.base.source)
     vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
     for row in planner.rows:
@@ -40,7 +46,7 @@ def plan(asked: Order, as_json: bool) -> bool:
                      "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
-    blockers += [*_missing_roles(job), *_unfit_base(job)]
+    blockers += [*_missing(job, flow), *_unfit_base(job, flow)]
     blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
     notes = list(job.domain.card.unstated)
     drawn = _shares(planner.rows, job)
@@ -78,59 +84,56 @@ def _shares(rows: list[Any], job: Any) -> list[dict[str, Any]]:
     base = store.root() / found["base"].id if "base" in found else None
     weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
     split = found["split"]
-    return mixture_plan.shares(store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
+    return mixture_plan.shares([row.name for row in rows], store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
 
 
-def _missing_roles(job: Any, wanted: dict[str, str] = TRAINED_ON) -> list[str]:
-    """Roles without which a stage has nothing to work on."""
-    roles = {resolved.dataset.role for resolved in job.sources.datasets}
-    return [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+def _missing(job: Any, flow: str) -> list[str]:
+    """Roles, choices or rewards without which a stage of the flow has nothing to work on."""
+    datasets = [resolved.dataset for resolved in job.sources.datasets]
+    roles = {dataset.role for dataset in datasets}
+    wanted = TRAINED_ON if flow != "classify" else {"corpus": "pretrain", "tune": "classify"}
+    missing = [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+    if flow == "classify" and not any(dataset.role == "tune" and dataset.choices for dataset in datasets):
+        missing.append("classify: no dataset with role tune and `choices`")
+    if flow == "rlhf":
+        try:
+            job.rewards.chosen(job.cfg.reinforce.rewards)
+        except ConfigError as error:
+            missing.append(f"reinforce: {error.found}; {error.remedy}")
+    return missing
 
 
-def _unfit_base(job: Any) -> list[str]:
-    """Why `adapt` could not end well with this base."""
+def _unfit_base(job: Any, flow: str) -> list[str]:
+    """Why the flow could not end well with this base."""
     from tasks.lib import architecture
 
     found = base_source.architecture_of(job.cfg.base.source)
+    able: tuple[Any, ...] = ("encoder", "decoder") if flow == "classify" else ("decoder",)
     try:
-        architecture.require(found or "decoder", ("decoder",), "adapt")
+        architecture.require(found or "decoder", able, flow)
     except ConfigError as error:
         return [str(error)]
     return []
 
 
-def adapt(asked: Order) -> None:
-    """Run the whole pipeline; when every stage is cached, say so without starting anything."""
-    from flows.adapt import adapt as page
+def run(asked: Order, flow: str) -> None:
+    """Run a whole pipeline; when every stage is cached, say so without starting anything."""
     from tasks.lib import architecture
 
-    job = page.job(asked)
-    architecture.require(base_source.architecture_of(job.cfg.base.source) or "decoder", ("decoder",), "adapt")
-    _whole(page, job, asked, _missing_roles(job), asked.domain)
-
-
-def classify(asked: Order) -> None:
-    """Make a classifier of a domain; when every stage is cached, say so without starting anything."""
-    from flows.classify import classify as page
-
-    job = page.job(asked)
-    missing = _missing_roles(job, {"corpus": "pretrain", "tune": "classify"})
-    if not any(resolved.dataset.role == "tune" and resolved.dataset.choices for resolved in job.sources.datasets):
-        missing.append("classify: no dataset with role tune and `choices`")
-    _whole(page, job, asked, missing, f"{asked.domain}-classifier")
-
-
-def _whole(page: Flow[Any], job: Any, asked: Order, missing: list[str], report: str) -> None:
     started = time.monotonic()
-    planner = page.plan(job)
-    if missing:
+    job = page(flow).job(asked)
+    if flow != "classify":
+        architecture.require(base_source.architecture_of(job.cfg.base.source) or "decoder", ("decoder",), flow)
+    report = f"{asked.domain}-classifier" if flow == "classify" else asked.domain
+    planner = page(flow).plan(job)
+    if missing := _missing(job, flow):
         raise ConfigError(
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
     if planner.all_cached:
         from tasks.lib import journal
 
-        with journal.opened(asked, page.name) as entry:
+        with journal.opened(asked, flow) as entry:
             entry.all_cached("CACHED", planner.artifacts)
         for row in planner.rows:
             print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
@@ -140,12 +143,12 @@ def _whole(page: Flow[Any], job: Any, asked: Order, missing: list[str], report: 
     from tasks.lib import preflight
 
     preflight.require(job, planner)
-    made = run_flow(page, asked)
+    made = run_flow(page(flow), asked)
     _finish(report, made["artifact"])
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
-def run_flow(page: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str, str]:
+def run_flow(flow: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str, str]:
     """Run a flow in this process, with a Prefect server that is there or is started; `silent` keeps stdout for machines."""
     from flows import screen
     from tasks.lib import servers
@@ -157,7 +160,7 @@ def run_flow(page: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str
         with screen.console.status("starting Prefect"):
             servers.prefect_api()
             from tasks.lib import orchestrate  # only now: Prefect reads PREFECT_API_URL when it is imported
-        return orchestrate.run_here(page, asked, (lambda event: None) if silent else screen.story, lease.name)
+        return orchestrate.run_here(flow, asked, (lambda event: None) if silent else screen.story, lease.name)
     finally:
         lease.release()
 
@@ -170,10 +173,9 @@ def _finish(name: str, report: str) -> None:
 def evaluate(asked: Order, model: str | None) -> None:
     """Score a model and print its scores."""
     from flows import screen
-    from flows.evaluate import evaluate as page
     from tasks.lib.score import TaskScore
 
-    made = run_flow(page, asked if model is None else upon(asked, model))
+    made = run_flow(page("evaluate"), asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
     for task in record.facts["tasks"] if record else []:
         screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
@@ -202,9 +204,7 @@ def in_store(model: str) -> bool:
 def show(asked: Order, stage: str | None, version: str | None = None) -> None:
     """Print the resolved configuration, or the record of a stage's last artifact, of an older one, or behind a version."""
     if stage is None and version is None:
-        from flows.adapt import adapt as page
-
-        _yaml(page.job(asked).cfg.model_dump(mode="json"))
+        _yaml(page("adapt").job(asked).cfg.model_dump(mode="json"))
         return
     from tasks.lib import evidence
 
@@ -242,14 +242,12 @@ def _last(domain: str, stage: str) -> store.Record:
     return record
 
 
-def why(asked: Order, stage: str) -> None:
+def why(asked: Order, flow: str, stage: str) -> None:
     """Say why a stage is cached or will run."""
-    from flows.adapt import adapt as page
-
-    rows = page.plan(page.job(asked)).rows
+    rows = page(flow).plan(page(flow).job(asked)).rows
     found = [row for row in rows if row.name == stage or row.name.split(":")[0] == stage]
     if not found:
-        raise ConfigError(f"stage {stage!r}", "no such stage in adapt", f"one of: {', '.join(row.name for row in rows)}")
+        raise ConfigError(f"stage {stage!r}", f"no such stage in {flow}", f"one of: {', '.join(row.name for row in rows)}")
     last = history.read(asked.domain)
     for row in found:
         if row.state == "cached":

@@ -49,6 +49,16 @@ def _hung(head: Text, text: Text) -> None:
     console.print(grid)
 
 
+def _judged(artifact: Any) -> list[str]:
+    """What held-out pairs and prompts say of a training on preferences or rewards."""
+    if watched := getattr(artifact, "watched", None):
+        return [f"{name} {change.before:.2f} to {change.after:.2f}" for name, change in watched.items()]
+    if (ranking := getattr(artifact, "ranking", None)) is not None:
+        return [f"{ranking.value:.2f} of held-out pairs ranked right"]
+    held = getattr(artifact, "held_out", None)
+    return [] if held is None else [f"{held.won.value:.2f} of held-out pairs won"]
+
+
 def summary(artifact: Any, measured: dict[str, Any]) -> str:
     """What an artifact is, in a few words."""
     parts: list[str] = []
@@ -65,6 +75,7 @@ def summary(artifact: Any, measured: dict[str, Any]) -> str:
         parts.append(f"{measured['tokens_per_second']:,.0f} tokens/s")
     if "pairs_per_second" in measured:
         parts.append(f"{measured['pairs_per_second']:,.1f} pairs/s")
+    parts += _judged(artifact)
     if hasattr(artifact, "subject"):
         parts += [f"{t.task} {t.value:.2f}" for t in artifact.tasks if t.value is not None]
         bits = artifact.domain_bits_per_byte

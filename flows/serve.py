@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import domain, places, servers
+from tasks.lib import card_values, domain, places, servers
 from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.flow import Order
 
@@ -82,7 +82,7 @@ def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str
         if schedule is None:
             raise ConfigError(f"a schedule for domain {name!r}", "none in its card", "add `schedule:` to domain.yaml, or give --cron")
         try:
-            domain.cron(schedule)
+            card_values.cron(schedule)
         except ValueError as error:
             raise ConfigError("a cron schedule", str(error), "correct --cron") from error
         order = Order(name, config, (), edition, None if mirror is None else str(Path(mirror).absolute()))

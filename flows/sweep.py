@@ -140,7 +140,7 @@ def _last(grid: dict[str, list[Any]], until: str | None) -> str:
 
 
 def _grid(over: Sequence[str]) -> dict[str, list[Any]]:
-    """`["align.beta=[0.1, 0.5]", …]` as fields with their values."""
+    """`["align.method.beta=[0.1, 0.5]", …]` as fields with their values."""
     grid: dict[str, list[Any]] = {}
     for word in over:
         name = word.partition("=")[0]

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.lib.environment import quiet
 
 PLACE = Path("docs/reference.md")
-COMMANDS = ("", "new", "check", "draft", "review", "plan", "adapt", "evaluate", "show", "why", "runs", "ui", "deploy", "schema")
+COMMANDS = ("", "new", "check", "draft", "review", "plan", "adapt", "rlhf", "evaluate", "show", "why", "runs", "ui", "deploy", "schema")
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def config(model: Any) -> str:
     for name, field in schema["properties"].items():
         target = schema["$defs"][field["$ref"].rsplit("/", 1)[-1]] if "$ref" in field else field
         parts.append(f"### {name}\n\n{fields(target)}")
-    variants = ("Scratch", "Folder", "Hub", "Full", "Lora")
+    variants = ("Scratch", "Folder", "Hub", "Full", "Lora", "Dpo", "Kto", "Grpo", "Rloo")
     parts += [f"### variant {kind.lower()}\n\n{fields(schema['$defs'][kind])}" for kind in variants]
     return "\n".join(parts)
 

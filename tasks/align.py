@@ -1,65 +1,102 @@
-"""Preference tuning: direct preference optimisation with TRL."""
+"""Preference tuning with TRL: direct preference optimisation with its losses, or Kahneman-Tversky optimisation."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
-from tasks.lib.model import Model
+from tasks.lib.model import Aligned, Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
 from tasks.lib.training_config import OWN_FIELDS, TrainingConfig
 from tasks.split import Split
 
+Loss = Literal[
+    "sigmoid", "ipo", "hinge", "robust", "apo_zero", "apo_down", "sigmoid_norm", "exo_pair", "nca_pair", "sppo_hard", "bco_pair",
+    "aot", "aot_unpaired", "discopop",
+]  # fmt: skip
+SMOOTHED = {"robust": 0.1, "exo_pair": 1e-3}  # what their papers recommend; without it they are another loss, or none
+MAY_SMOOTH = ("robust", "exo_pair", "aot", "aot_unpaired")
+
+
+class Dpo(StageConfig):
+    """Direct preference optimisation (Rafailov et al., 2023): the chosen answer shall gain on the rejected one."""
+
+    kind: Literal["dpo"] = "dpo"
+    beta: float = Field(default=0.1, gt=0, description="how strongly the model is held to where it started")
+    loss: Loss = Field(default="sigmoid", description="TRL's name of the loss; sigmoid is that of the paper")
+    smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="of robust, exo_pair and aot: the share of pairs taken to be swapped")
+
+    @model_validator(mode="after")
+    def _smoothed(self) -> "Dpo":
+        if self.loss in SMOOTHED and not self.smoothing:
+            raise ValueError(f"the loss {self.loss} needs `smoothing` above 0, for instance {SMOOTHED[self.loss]:g}")
+        if self.smoothing and self.loss not in MAY_SMOOTH:
+            raise ValueError(f"the loss {self.loss} has no smoothing; remove it, or take one of {', '.join(MAY_SMOOTH)}")
+        return self
+
+
+class Kto(StageConfig):
+    """Kahneman-Tversky optimisation (Ethayarajh et al., 2024): each answer of a pair is wanted or unwanted by itself."""
+
+    kind: Literal["kto"]
+    beta: float = Field(default=0.1, gt=0, description="how strongly the model is held to where it started")
+    desirable_weight: float = Field(default=1.0, ge=0, description="of the wanted answers in the loss")
+    undesirable_weight: float = Field(default=1.0, ge=0, description="of the unwanted answers in the loss")
+
+
+Method = Annotated[Dpo | Kto, Field(discriminator="kind")]
+
 
 class AlignConfig(TrainingConfig):
-    """Direct preference optimisation."""
+    """Preference tuning."""
 
     own_fields: ClassVar[dict[str, str]] = {**OWN_FIELDS, "beta": "beta", "loss_type": "loss"}
 
     learning_rate: float = Field(default=5e-5, ge=0)
-    beta: float = Field(default=0.1, gt=0, description="how strongly the model is held to where it started")
-    loss: Literal["sigmoid", "ipo", "hinge", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
+    method: Method = Dpo()
+
+    @model_validator(mode="after")
+    def _alone(self) -> "AlignConfig":
+        if isinstance(self.method, Kto) and self.devices != 1:
+            raise ValueError("KTO takes its rows in an order that devices cannot share; set `devices: 1`, or `method: {kind: dpo}`")
+        return self
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _dpo_unless_said(cls, given: Any) -> Any:
+        return {"kind": "dpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="4", needs=("models", "training"))
-def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
-    """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out."""
-    from datasets import Dataset
+@stage(version="5", needs=("models", "preferences"))
+def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Aligned:
+    """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out.
 
-    from tasks.lib import models
+    What held-out pairs (`preference-valid`) say before and after is among the facts.
+    """
+    from tasks.lib import models, preferences
     from tasks.lib.packing import Encoder
-    from tasks.lib.training import fit_preferences
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
-    encoder = Encoder(tokenizer, cfg.length)
-    draws, tally = Draws(weights), encoder.tally
-    drawn = [(pair, row["dataset"]) for row in draws.of(iterate(data.path, "preference-train")) if (pair := _pair(encoder, row))]
-    pairs = [pair for pair, _ in drawn]
-    learned = fit_preferences(network, tokenizer, Dataset.from_list(pairs), cfg, cfg.beta, cfg.loss)
+    encoder, draws = Encoder(tokenizer, cfg.length), Draws(weights)
+    pairs, sources = preferences.pairs(encoder, draws.of(iterate(data.path, "preference-train")))
+    held, _ = preferences.pairs(Encoder(tokenizer, cfg.length), iterate(data.path, "preference-valid"))
+    network.to(models.device(cfg.device))
+    before = preferences.likelihoods(network, tokenizer, held)
+    fit = preferences.fit_kto if isinstance(cfg.method, Kto) else preferences.fit_dpo
+    learned = fit(network, tokenizer, pairs, cfg, cfg.method)
+    after = preferences.likelihoods(network, tokenizer, held)
     tokenizer.padding_side = "right"
     models.save(network, tokenizer, out)
+    tally = encoder.tally
     counted = {"pairs_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
-    facts = {"pairs": len(pairs), **counted, **learned.facts}
-    return model.model_copy(
-        update={
-            "bytes": models.weight_bytes(out),
-            "data": facts,
-            "drawn": draws.facts(*pairs_by_source([source for _, source in drawn], learned.times), encoder.lost),
-        }
+    return Aligned(
+        parameters=model.parameters,
+        vocabulary=model.vocabulary,
+        bytes=models.weight_bytes(out),
+        data={"pairs": len(pairs), **counted, **learned.facts},
+        drawn=draws.facts(*pairs_by_source(sources, learned.times), encoder.lost),
+        held_out=preferences.preferred(before, after, cfg.method.beta),
     )
-
-
-def _pair(encoder: Any, row: dict[str, Any]) -> dict[str, Any] | None:
-    """A pair in TRL's conversational form, or None (counted) when one of its answers does not fit whole."""
-    from tasks.lib.packing import chat_ids
-
-    chosen = encoder.messages(row, row["chosen"])
-    rejected = [*chosen[:-1], {"role": "assistant", "content": encoder.harmless(row["rejected"])}]
-    longest = max(len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected))
-    if longest > encoder.length:
-        encoder.tally.rows_too_long += 1
-        encoder.lost[row["dataset"]].too_long += 1
-        return None
-    return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}

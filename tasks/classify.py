@@ -11,6 +11,7 @@ from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Classifier, Model
 from tasks.lib.records import Row, iterate
+from tasks.lib.score import interval
 from tasks.lib.stage import stage
 from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
@@ -100,13 +101,13 @@ def _rows(data: Split, part: str, labels: list[str], dataset: str | None) -> lis
 
 def _validated(network: Any, tokenizer: Any, data: Split, cfg: ClassifyConfig, labels: list[str]) -> dict[str, Any]:
     """Accuracy on validation rows, which no step has seen, with its interval and that of the most frequent label."""
-    from tasks.lib import heads, scoring
+    from tasks.lib import heads
 
     rows = _rows(data, "tune-valid", labels, cfg.dataset)
     if not rows:
         return {"valid_rows": 0}
     said = heads.answer(network, tokenizer, rows, cfg.length, cfg.batch)
-    low, high = scoring.interval(said.right)
+    low, high = interval(said.right)
     return {
         "valid_rows": len(rows),
         "valid_accuracy": round(sum(said.right) / len(rows), 6),

@@ -48,7 +48,7 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="4")
+@stage(version="5")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
 
@@ -133,7 +133,7 @@ class _Splitting:
         return True
 
     def preferences(self, source: Path) -> None:
-        """Turn preference rows into (chosen, rejected) pairs; a rated row without a counterpart is set aside."""
+        """Turn preference rows into (chosen, rejected) pairs; a pair of equal sides and a rated row without a counterpart are set aside."""
         rows = [row for row in iterate(source, "preference") if not self.overlaps(row)]
         valid = _groups(rows, self._cfg.valid)
         made = pairs_of(rows)
@@ -146,6 +146,8 @@ class _Splitting:
         for row in rows:
             if row["id"] in made.used:
                 self._writer.used[row["dataset"], row["file"]] += 1
+            elif row["id"] in made.equal:
+                self._writer.set_aside(row, "equal-sides", "the chosen and the rejected answer say the same")
             else:
                 self._writer.set_aside(row, "no-counterpart", "no answer to the same question has another rating")
 

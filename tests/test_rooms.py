@@ -26,7 +26,7 @@ IMPORTERS = {
     "accelerate": {"tasks.lib.shares"},
     "deepspeed": {"tasks.lib.ranks"},
     "tokenizers": {"tasks.lib.models", "tasks.lib.mixture_plan"},
-    "trl": {"tasks.lib.training", "tasks.lib.packing"},
+    "trl": {"tasks.lib.training", "tasks.lib.packing", "tasks.lib.preferences", "tasks.lib.reinforcement", "tasks.lib.trainer_keys"},
     "matplotlib": {"tasks.lib.plots"},
     "jq": {"tasks.lib.reshape"},
     "openpyxl": {"tasks.lib.tables", "tasks.lib.sheets"},

@@ -1,6 +1,7 @@
 """What can be checked about a molecule (the importer of rdkit, on first use)."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,14 @@ AROUND = ".,;:!?\"'`"  # marks of the sentence: no SMILES begins or ends with on
 FORMULA = r"(?<!mpirical )\b[Ff]ormula(?: is| reads| of it is)?:? (?=[A-Z]\S{0,200}[A-Z\d])([A-Z][A-Za-z0-9()\[\]·.+-]{1,200})"
 PART = re.compile(r"([A-Z][a-z]?)(\d{0,4})")
 BONDS = {"C": 4, "H": 1, "D": 1, "F": 1, "Cl": 1, "Br": 1, "I": 1, "N": 3, "O": 2, "S": 2}
+# functional groups by SMARTS, as the starter data of chemistry ask about them
+GROUPS = {
+    "alcohol": "[CX4][OX2H]", "phenol": "c[OX2H]", "carboxylic acid": "C(=O)[OX2H]", "ester": "C(=O)O[#6]", "aldehyde": "[CX3H1]=O",
+    "ketone": "[#6]C(=O)[#6]", "amine": "[NX3;!$(N[C,S]=[O,N]);!$(N~[N,O])]", "amide": "C(=O)[NX3]", "nitrile": "C#N",
+    "nitro group": "[N+](=O)[O-]", "ether": "[#6;!$(C=O)][OX2;!r5,!a][#6;!$(C=O)]", "thiol": "[SX2H]", "alkene": "C=C", "alkyne": "C#C",
+    "halogen": "[F,Cl,Br,I]", "aromatic ring": "c1ccccc1",
+}  # fmt: skip
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 CAS = re.compile(r"\bCAS(?: RN| [Rr]egistry)?(?: [Nn]umber| [Nn]o\.?)?[^A-Za-z0-9\n]{0,4}(?:is )?(\d{2,7}-\d{2}-\d)(?!\d)")
 
 
@@ -116,3 +125,41 @@ def _bare(token: str) -> str:
     while bare.endswith(")") and bare.count(")") > bare.count("("):
         bare = bare[:-1].strip(AROUND)
     return bare
+
+
+def formula_atoms(text: str) -> dict[str, int] | None:
+    """Atoms by element of a molecular formula such as C2H6O, or None if it is none."""
+    plain, counts = text.translate(SUBSCRIPTS), Counter[str]()
+    for symbol, number in PART.findall(plain):
+        counts[symbol] += int(number or 1)
+    whole = plain and "".join(symbol + number for symbol, number in PART.findall(plain)) == plain
+    return dict(counts) if whole and set(counts) <= _symbols() else None
+
+
+def smiles_atoms(smiles: str) -> dict[str, int] | None:
+    """Atoms by element of the molecule that a SMILES stands for, hydrogen included, or None if it is none."""
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles) if smiles else None
+    return None if molecule is None else dict(Counter(atom.GetSymbol() for atom in chem.AddHs(molecule).GetAtoms()))
+
+
+def weight(smiles: str) -> float | None:
+    """The average molecular weight in g/mol (RDKit's masses), or None if that is no molecule."""
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles) if smiles else None
+    return None if molecule is None else float(sum(atom.GetMass() for atom in chem.AddHs(molecule).GetAtoms()))
+
+
+def canonical(smiles: str) -> str | None:
+    """RDKit's own spelling, the same for every spelling of one molecule, or None if that is no molecule."""
+    molecule = _chem().MolFromSmiles(smiles) if smiles else None
+    return None if molecule is None else str(_chem().MolToSmiles(molecule))
+
+
+def groups(smiles: str) -> frozenset[str] | None:
+    """Names of the functional groups of a molecule, of those in GROUPS, or None if that is no molecule."""
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles) if smiles else None
+    if molecule is None:
+        return None
+    return frozenset(name for name, pattern in GROUPS.items() if molecule.HasSubstructMatch(chem.MolFromSmarts(pattern)))

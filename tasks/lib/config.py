@@ -1,5 +1,7 @@
 """Configuration: frozen pydantic models, strict YAML, and `key.sub=value` overrides."""
 
+import difflib
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +17,7 @@ from tasks.lib.errors import ConfigError
 
 RUNTIME: Any = {"runtime": True}  # marks a field that changes how, never what: not in the identity
 MAX_YAML_BYTES = 1_000_000
+TAG = re.compile(r"'([^']+)'")  # how pydantic lists the members of a union
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -134,6 +137,14 @@ def _told(model: type[BaseModel], fault: Any) -> tuple[str, str]:
     if fault["type"] == "extra_forbidden":
         remedy = locations.remedy(locations.place(model, fault["loc"][:-1]), str(fault["loc"][-1]))
         return f"{where}: unknown key", f"{where}: {remedy}" if remedy else f"remove {where}"
+    if fault["type"] == "union_tag_invalid":
+        tag, known = str(fault["ctx"]["tag"]), TAG.findall(str(fault["ctx"]["expected_tags"]))
+        near = difflib.get_close_matches(tag, known, 1, 0.4)
+        name = fault["ctx"]["discriminator"].strip("'")
+        return (
+            f"{where}: no {name} is called {tag!r}",
+            f"{where}: {f'did you mean {near[0]!r}? ' if near else ''}one of: {', '.join(known)}",
+        )
     found = fault["input"] if not isinstance(fault["input"], dict) else "a mapping"
     line = f"{where}: {fault['msg']} (given: {found!r})"[:300]
     if words := [f"{name}: {word}" for name, word, _ in locations.told_apart(where.declared)]:

@@ -1,23 +1,20 @@
 """A domain folder as a contract: what `domain.yaml` may say, read and checked without touching data."""
 
-import codecs
 import difflib
-import re
 from datetime import UTC, datetime
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Any, Literal
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.lib import drift, packs, places, suite
+from tasks.lib import card_values, drift, packs, places, suite
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.expectations_result import SEVERITIES
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, Source, SubsetSource
+from tasks.lib.rewards import Reward, Rewards, nearest
 from tasks.lib.waivers import Waiver, parted
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
@@ -42,51 +39,6 @@ NOT_STATED = "not stated"
 AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how a file is written
 
 
-def _plain_columns(templates: dict[str, str]) -> dict[str, str]:
-    for key, template in templates.items():
-        try:
-            parts = list(Formatter().parse(template))
-        except ValueError as error:
-            raise ValueError(f"{key}: {error} (write {{{{ for a brace)") from error
-        if any(spec or conversion for _, _, spec, conversion in parts):
-            raise ValueError(f"{key}: {template!r} formats a value; only plain {{column}} is allowed")
-    return templates
-
-
-def _safe_jq(program: str | None) -> str | None:
-    if program and (
-        found := re.search(
-            r"\$ENV|\b(env|input|inputs|include|import|input_filename|halt|halt_error|now|localtime|strflocaltime|input_line_number)\b",
-            program,
-        )
-    ):
-        raise ValueError(f"jq's {found.group(0)!r} reaches outside the row, or gives another value every time, and is not allowed")
-    return program
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        text = codecs.lookup(name)._is_text_encoding  # not rot13, not base64
-    except LookupError:
-        text = False
-    if not text:
-        raise ValueError(f"{name!r} is no text encoding; for instance: utf-8, cp1252, latin-1, utf-16")
-    return name
-
-
-def cron(expression: str) -> str:
-    """The expression, if cron understands it.
-
-    Raises:
-        ValueError: with what is wrong in it.
-    """
-    try:
-        CronSim(expression, datetime(2000, 1, 1))  # only read, no time is asked for
-    except CronSimError as error:
-        raise ValueError(f"{expression!r} is no cron schedule ({error}); write for instance '0 3 * * 1', Mondays at 03:00 UTC") from error
-    return expression
-
-
 class Dataset(Declared):
     """One dataset of a domain: where it is from, what may be done with it, and how a row is read."""
 
@@ -99,15 +51,15 @@ class Dataset(Declared):
     licence: str = Field(min_length=1)
     kind: Literal["public", "licensed", "scraped", "user", "synthetic"]
     format: Format | None = None
-    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    encoding: Annotated[str, AfterValidator(card_values.known_encoding)] | None = None
     undecodable: Literal["refuse", "set-aside"] = "refuse"
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     sheet: str | None = None
-    records: Annotated[str | None, AfterValidator(_safe_jq)] = None
+    records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = None
     columns: dict[str, Literal["text", "number", "smiles"]] = {}
     values: dict[str, dict[str, str]] = {}
     choices: list[str] = []
-    map: Annotated[dict[str, str], AfterValidator(_plain_columns)]
+    map: Annotated[dict[str, str], AfterValidator(card_values.plain_columns)]
     holdout: int = Field(default=0, ge=0)
     # no part of what is read: trainings have the weights as an input of their own
     weight: float = Field(
@@ -157,11 +109,12 @@ class DomainCard(Declared):
     excluded_uses: list[str] = []
     owner: str = Field(min_length=1)
     risk: Literal["low", "medium", "high"]
-    schedule: Annotated[str, AfterValidator(cron)] | None = None
+    schedule: Annotated[str, AfterValidator(card_values.cron)] | None = None
     licences: list[str] = Field(min_length=1)
     sensitive: list[Column] = []
     config: dict[str, Any] = {}
     datasets: list[Dataset] = Field(min_length=1)
+    rewards: list[Reward] = Field(default=[], description="what answers are rewarded for, in `slmforge rlhf`")
 
     @property
     def unstated(self) -> list[str]:
@@ -177,6 +130,17 @@ class DomainCard(Declared):
         held = {f"{dataset.name}-heldout" for dataset in self.datasets if dataset.holdout}
         if clash := sorted(held & set(names)):
             raise ValueError(f"{clash[0]!r} is the evaluation set that a `holdout:` makes; give the dataset another name")
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_of_what_there_is(self) -> "DomainCard":
+        names = [reward.name for reward in self.rewards]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"reward names must be unique; given twice: {', '.join(twice)}")
+        tuned = [dataset.name for dataset in self.datasets if dataset.role == "tune"]
+        for reward in self.rewards:
+            if unknown := [name for name in reward.datasets if name not in tuned]:
+                raise ValueError(f"reward {reward.name}: no tune dataset is called {unknown[0]!r}; {nearest(unknown[0], tuned)}")
         return self
 
 
@@ -251,6 +215,11 @@ class Domain(Declared):
         """What is expected of an edition's data: the snapshots are those of its own."""
         of_edition = {name: entry for name, entry in self.expectations.accepted.items() if entry.edition == edition}
         return self.expectations.model_copy(update={"accepted": of_edition})
+
+    def rewards(self, edition: Edition) -> Rewards:
+        """The rewards of an edition: those that name no dataset, or one that it has."""
+        known = {dataset.name for dataset in self.datasets(edition)}
+        return Rewards(of=[reward for reward in self.card.rewards if not reward.datasets or known & set(reward.datasets)])
 
     def datasets(self, edition: Edition) -> list[Dataset]:
         """The datasets of one edition, in the order of the card; licences checked.

@@ -11,7 +11,7 @@ from tasks.lib.plan import PlanRow
 
 PROCESS = 900_000_000  # bytes of an interpreter with torch, transformers and trl loaded
 ADAM = 16  # bytes a weight: fp32 weight, gradient and two moments
-TRAINED = ("base", "pretrain", "tune", "align", "distill")
+TRAINED = ("base", "pretrain", "tune", "align", "reward", "reinforce", "distill")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def need(row: PlanRow, cfg: Any, weights: int | None, vocabulary: int | None, da
         return Need(PROCESS + size, size)  # it is copied and loaded once
     settings = cfg.base.source.training if stage == "base" else getattr(cfg, stage)
     # logits in fp32, their gradient and log-softmax, dominate the activations of a small model
-    activations = settings.batch * settings.length * (vocabulary or 32_000) * 4 * 3
-    copies = 2 if stage in ("align", "distill") else 1
+    rows = settings.batch * (settings.method.generations if stage == "reinforce" else 1)
+    activations = rows * settings.length * (vocabulary or 32_000) * 4 * 3
+    copies = {"align": 2, "distill": 2, "reinforce": 3}.get(stage, 1)
     processes = 1 if settings.devices == "auto" else settings.devices  # each has the weights, and all of them one step's activations
     alone = PROCESS + size if processes > 1 else 0  # of the process that waits for them
     return Need(alone + processes * (PROCESS + (weights or 0) * ADAM * copies) + activations * copies, size)

@@ -12,6 +12,7 @@ from tasks.lib.domain import Domain, Edition, Expectations, Role
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import Weights
 from tasks.lib.plan import Planner
+from tasks.lib.rewards import Rewards
 from tasks.lib.sources import Sources
 from tasks.lib.stage import RUNNER, Runner
 
@@ -38,6 +39,11 @@ class Job(Generic[C]):
     def expectations(self) -> Expectations:
         """What is expected of the data of this edition."""
         return self.domain.expected(self.sources.edition)
+
+    @property
+    def rewards(self) -> Rewards:
+        """The rewards of this edition."""
+        return self.domain.rewards(self.sources.edition)
 
     def weights(self, *roles: Role) -> Weights:
         """The weights of the datasets with these roles."""

@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tasks.lib import heads, objectives, scoring
+from tasks.lib import heads, objectives
 from tasks.lib.architecture import CAN, Architecture
 from tasks.lib.records import Row
-from tasks.lib.score import TaskScore
+from tasks.lib.score import TaskScore, interval
 from tasks.lib.suite import Task
 
 SHOWN = 3  # sample answers of a task
@@ -72,7 +72,7 @@ def _run(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, labels: lis
         return _not_run(task, f"the model names only {', '.join(labels)}, which are not the choices of this task")
     rows = rows[: cfg.limit]
     said = heads.answer(model, tokenizer, rows, cfg.length, cfg.batch)
-    low, high = scoring.interval(said.right)
+    low, high = interval(said.right)
     return TaskScore(
         task=task.task,
         metric="acc",

@@ -1,7 +1,7 @@
 """What each training will draw of each dataset, before it is trained: rows, tokens a pass, passes, tokens."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from tokenizers import Tokenizer
 from tasks.lib.records import CONTENT, sample
 
 SAMPLE = 64  # rows of a part that tell how many tokens its characters make
-TRAININGS = {"pretrain": "corpus-train", "tune": "tune-train", "align": "preference-train", "distill": "corpus-train"}
+TRAININGS = {
+    "pretrain": "corpus-train", "tune": "tune-train", "align": "preference-train", "reward": "preference-train", "distill": "corpus-train",
+}  # fmt: skip
+PAIRED = ("align", "reward")  # learn from pairs
 
 
 @dataclass(frozen=True)
 class Share:
-    """One dataset's part in one training; sizes are tokens, of `align` pairs."""
+    """One dataset's part in one training; sizes are tokens, of `align` and `reward` pairs."""
 
     stage: str
     dataset: str
@@ -31,7 +34,7 @@ class Share:
 
 
 def shares(
-    split: Path, sizes: Mapping[str, Mapping[str, Any]], cfg: Any, weights: Mapping[str, float], base: Path | None
+    stages: Collection[str], split: Path, sizes: Mapping[str, Mapping[str, Any]], cfg: Any, weights: Mapping[str, float], base: Path | None
 ) -> list[dict[str, Any]]:
     """What every training draws, from the split's sizes.
 
@@ -39,6 +42,7 @@ def shares(
     base they are not known. A budget in tokens says how many passes there are, and passes say how many tokens.
 
     Args:
+        stages: the trainings of the flow; those that draw from the split as it is are told.
         split: the folder of the split's artifact.
         sizes: rows and characters by part and dataset, of the split's facts.
         cfg: the flow's configuration.
@@ -49,7 +53,7 @@ def shares(
     frame = 0 if tokenizer is None or base is None else _frame(base, tokenizer)
     frames = {"corpus-train": 2, "general-train": 2, "tune-train": frame}  # a document begins and ends with a token of its own
     rates = {part: _rate(split, part, tokenizer, tokens) for part, tokens in frames.items()}
-    return [asdict(share) for stage in TRAININGS for share in _stage(stage, sizes, cfg, weights, rates)]
+    return [asdict(share) for stage in TRAININGS if stage in stages for share in _stage(stage, sizes, cfg, weights, rates)]
 
 
 def _stage(
@@ -61,14 +65,14 @@ def _stage(
     for part in parts:
         for name, size in sizes.get(part, {}).items():
             rate, weight = rates.get(part), weights.get(name, 1.0)
-            tokens = weight * size["rows"] if stage == "align" else None if rate is None else weight * rate * size["characters"]
+            tokens = weight * size["rows"] if stage in PAIRED else None if rate is None else weight * rate * size["characters"]
             drawn.append((part, name, weight, size["rows"], round(weight * size["rows"]), tokens))
     known = [tokens for *_, tokens in drawn if tokens is not None]
-    if stage != "align" and settings.replay:
+    if stage not in PAIRED and settings.replay:
         drawn += _replayed(stage, sizes, settings.replay, drawn, rates, weights)
     whole = sum(tokens for *_, tokens in drawn if tokens is not None)
     # a step is counted as so many tokens; of pairs it has one for each length
-    budget = settings.tokens if stage != "align" or settings.tokens is None else settings.tokens / settings.length
+    budget = settings.tokens if stage not in PAIRED or settings.tokens is None else settings.tokens / settings.length
     passes = settings.epochs if budget is None else budget / whole if whole and known else None
     for _, name, weight, rows, draws, tokens in drawn:
         trained = None if tokens is None or passes is None else round(tokens * passes)

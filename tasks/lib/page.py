@@ -9,18 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import page_labels, pages, plots, store
+from tasks.lib import feedback, page_evidence, page_labels, pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset, introduced
 from tasks.lib.score import TaskScore
-from tasks.lib.store import Artifact, Record
+from tasks.lib.store import Record
 
 NAMES = {
     "pretrain": "pretrained",
     "merge": "merged",
     "tune": "tuned",
     "align": "aligned",
+    "reinforce": "reinforced",
     "distill": "student",
     "quantize": "quantised",
     "classify": "classifier",
@@ -29,10 +30,10 @@ KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (
     "rows", "rows_seen", "rows_not_reached", "rows_too_long", "rows_truncated", "pairs", "pairs_seen", "pairs_not_reached",
-    "pairs_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
-    "tokens_trained", "pairs_trained", "epochs", "steps", "control_tokens_neutralised",
+    "pairs_too_long", "answers_seen", "answers_not_reached", "prompts", "prompts_seen", "prompts_not_reached", "prompts_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
+    "tokens_trained", "pairs_trained", "answers_trained", "prompts_trained", "epochs", "steps", "control_tokens_neutralised",
 )  # fmt: skip
-LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long"})
+LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long", "prompts_too_long"})
 
 
 @dataclass(frozen=True)
@@ -136,19 +137,9 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        tasks=_tasks(entries), accepted=_accepted(checked), **page_labels.sections(entries), **ledger(data), **_drawings(entries, contest), **_origin(calls),
+        **feedback.part(models, [entry.measured for entry in entries]), tasks=_tasks(entries), accepted=page_evidence.accepted(checked),
+        **page_labels.sections(entries), **ledger(data), **_drawings(entries, contest), **page_evidence.origin(calls),
     )  # fmt: skip
-
-
-def _accepted(checked: Artifact) -> list[tuple[dict[str, Any], list[str]]]:
-    """Who accepted which datasets, as the record of the check keeps it, and with it the lineage."""
-    record = store.find(checked.id)
-    expectations = (record.inputs.get("expectations") or {}) if record else {}
-    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for dataset, entry in sorted(expectations.get("accepted", {}).items()):
-        said = {key: entry[key] for key in ("by", "on", "why")}
-        found.setdefault(repr(said), (said, []))[1].append(dataset)
-    return list(found.values())
 
 
 def _gains(entries: Sequence[Entry]) -> Iterator[Gain]:
@@ -286,20 +277,3 @@ def _tasks(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         drawing = plots.dots(dots, f"{name}: score of each model with its 95 % interval") if run else None
         found.append({"name": name, "metric": run.metric if run else "", "rows": rows, "plot": drawing, "not_run": why})
     return found
-
-
-def _origin(calls: Sequence[tuple[str, Artifact]]) -> dict[str, Any]:
-    """The record behind each number: artifacts, seeds, commits and libraries."""
-    rows: list[dict[str, Any]] = []
-    commits: set[str] = set()
-    libraries: dict[str, set[str]] = {}
-    for name, artifact in calls:
-        record = store.find(artifact.id)
-        config, made = (record.config, record.made) if record else ({}, {})
-        seed = config.get("seed", ((config.get("source") or {}).get("training") or {}).get("seed"))
-        rows.append({"call": name, "artifact": artifact, "seed": seed, "made": str(made.get("ended", ""))[:16]})
-        if commit := made.get("commit"):
-            commits.add(f"{commit}{' with changes' if made.get('commit_dirty_sha256') else ''}")
-        for library, number in (record.libraries if record else {}).items():
-            libraries.setdefault(library, set()).add(number)
-    return {"origin": rows, "commits": sorted(commits), "libraries": {key: sorted(libraries[key]) for key in sorted(libraries)}}

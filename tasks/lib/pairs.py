@@ -8,10 +8,11 @@ from tasks.lib.records import Row
 
 @dataclass
 class Pairs:
-    """The pairs, and the ids of the rows that are in at least one."""
+    """The pairs, the ids of the rows that are in at least one, and of those whose answer is the same as its counterpart's."""
 
     pairs: list[Row] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    equal: set[str] = field(default_factory=set)
 
 
 def pairs_of(rows: list[Row]) -> Pairs:
@@ -39,6 +40,10 @@ def pairs_of(rows: list[Row]) -> Pairs:
 
 
 def _add(made: Pairs, row: Row, chosen: str, rejected: str, other: Row) -> None:
+    """Keep a pair, unless both sides say the same: nothing can be learned from it but to say it less."""
+    if chosen.split() == rejected.split():  # case may be what is preferred
+        made.equal.update((row["id"], other["id"]))
+        return
     identifier = row["id"] if row is other else f"{row['id']}>{other['row']}"
     kept: Row = {key: row[key] for key in ("dataset", "role", "file", "row", "group", "system", "prompt") if key in row}
     made.pairs.append({**kept, "id": identifier, "chosen": chosen, "rejected": rejected})

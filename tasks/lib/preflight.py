@@ -10,7 +10,7 @@ from tasks.lib.errors import ConfigError
 from tasks.lib.records import CONTENT, IDENTITY, ROLES
 from tasks.lib.training_config import TrainingConfig
 
-TRAININGS = ("base", "pretrain", "tune", "align", "distill")
+TRAININGS = ("base", "pretrain", "tune", "align", "classify", "reward", "reinforce", "distill")
 
 
 def faults(job: Any, planner: Any) -> list[Fault]:
@@ -66,5 +66,10 @@ def _trainer(cfg: Any, running: set[str]) -> Iterator[Fault]:
     if not given:
         return
     fields = set(TrainingConfig.model_fields)
-    question = {stage: settings.model_dump(mode="json", include=fields) for stage, settings in given.items()}
+    question = {stage: (_method(stage, settings), settings.model_dump(mode="json", include=fields)) for stage, settings in given.items()}
     yield from (Fault(*fault) for fault in examine.answer("trainer", question))
+
+
+def _method(stage: str, settings: Any) -> str | None:
+    """The kind of a stage's method, where the library has a trainer for each."""
+    return settings.method.kind if stage in ("align", "reinforce") else None

@@ -19,10 +19,9 @@ from tasks.lib import models
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder
 from tasks.lib.records import Row
-from tasks.lib.score import TaskScore
+from tasks.lib.score import TaskScore, interval
 from tasks.lib.suite import Generation, Task, only_field
 
-Z95 = 1.959963984540054
 TEMPLATES = ("description", "doc_to_text", "doc_to_choice", "doc_to_target")
 OURS = ("dataset_kwargs", "metadata")  # the harness would hand them to what makes the data
 # what each metric divides the log-likelihood of a choice by
@@ -156,17 +155,6 @@ def _sample(task: Task, sample: dict[str, Any]) -> dict[str, str]:
         scores = [likelihood / length(choice) for (likelihood, _), choice in zip(answers, document["choices"], strict=True)]
         answer = str(document["choices"][scores.index(max(scores))])
     return {"prompt": str(document["prompt"]), "wanted": str(document["response"]), "answer": answer.strip()[:400]}
-
-
-def interval(values: list[float]) -> tuple[float | None, float | None]:
-    """Wilson's (1927) 95 % interval of a share, from what is right (1) or wrong (0); none from fewer than two rows."""
-    n = len(values)
-    if n < 2:
-        return (None, None)
-    share = sum(values) / n
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
-    return (round(max(0.0, centre - half), 6), round(min(1.0, centre + half), 6))
 
 
 @torch.inference_mode()

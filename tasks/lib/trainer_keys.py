@@ -7,11 +7,15 @@ import typing
 from typing import Any
 
 import pydantic
+from transformers import TrainingArguments
+from trl import SFTConfig
 
-from tasks.lib import training
+from tasks.lib import preferences, reinforcement, training
 from tasks.lib.errors import ConfigError
 from tasks.lib.training_config import FIXED, OWN_FIELDS, TrainingConfig
 
+# by method or stage; every other training has the arguments of transformers
+KINDS: dict[str, Any] = {"tune": SFTConfig, **preferences.ARGUMENTS, **reinforcement.ARGUMENTS}
 Fault = tuple[str, str]  # what was found, and what to do
 
 
@@ -19,20 +23,23 @@ def faults(question: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What is wrong with `trainer:` of each stage: (stage, found, remedy).
 
     Args:
-        question: by stage, the fields of its training configuration.
+        question: by stage, the kind of its method (None where it has none) and the fields of its training configuration.
     """
-    return [(stage, *fault) for stage, given in question.items() for fault in _stage(stage, TrainingConfig(**given))]
+    return [
+        (stage, *fault)
+        for stage, (method, given) in question.items()
+        for fault in _stage(stage, KINDS.get(method or stage, TrainingArguments), TrainingConfig(**given))
+    ]
 
 
-def _stage(stage: str, cfg: TrainingConfig) -> list[Fault]:
-    kind = training.ARGUMENTS[stage]
+def _stage(stage: str, kind: Any, cfg: TrainingConfig) -> list[Fault]:
     hints = typing.get_type_hints(kind)
     known = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
-    found = [fault for key, value in cfg.trainer.items() if (fault := _key(stage, key, value, known))]
-    return found or _together(stage, cfg)
+    found = [fault for key, value in cfg.trainer.items() if (fault := _key(stage, kind, key, value, known))]
+    return found or _together(stage, kind, cfg)
 
 
-def _key(stage: str, key: str, value: Any, known: dict[str, Any]) -> Fault | None:
+def _key(stage: str, kind: Any, key: str, value: Any, known: dict[str, Any]) -> Fault | None:
     """What is wrong with one key by itself."""
     if key not in known:
         near = difflib.get_close_matches(key, [name for name in known if name not in FIXED], 1)
@@ -40,7 +47,7 @@ def _key(stage: str, key: str, value: Any, known: dict[str, Any]) -> Fault | Non
             remedy = f"write `{stage}.{OWN_FIELDS[near[0]]}:` beside `trainer:`"
         else:
             remedy = f"did you mean {near[0]!r}?" if near else f"remove {key!r}"
-        return f"trainer.{key}: {training.ARGUMENTS[stage].__name__} has no such argument", f"{stage}.trainer.{key}: {remedy}"
+        return f"trainer.{key}: {kind.__name__} has no such argument", f"{stage}.trainer.{key}: {remedy}"
     try:
         rule = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)
         pydantic.TypeAdapter(known[key], config=rule).validate_python(value)
@@ -50,11 +57,11 @@ def _key(stage: str, key: str, value: Any, known: dict[str, Any]) -> Fault | Non
     return None
 
 
-def _together(stage: str, cfg: TrainingConfig) -> list[Fault]:
+def _together(stage: str, kind: Any, cfg: TrainingConfig) -> list[Fault]:
     """What the library itself says of all of them."""
     with tempfile.TemporaryDirectory() as work:
         try:
-            training.arguments(training.ARGUMENTS[stage], cfg, 1, work)
+            training.arguments(kind, cfg, 1, work)
         except ConfigError as error:
             return [(f"trainer: {error.found.splitlines()[0]}", f"correct {stage}.trainer")]
     return []

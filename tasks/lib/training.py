@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from tasks.lib import launch, models, ranks, tracking
 from tasks.lib.collations import Collation
@@ -21,14 +21,8 @@ from tasks.lib.launch import Job
 from tasks.lib.packing import BlockCollator
 from tasks.lib.training_config import TrainingConfig
 
-# whose arguments `trainer:` of a stage gives
-ARGUMENTS = {"base": TrainingArguments, "pretrain": TrainingArguments, "tune": SFTConfig, "align": DPOConfig, "distill": TrainingArguments}
 PACKED = Collation()
 LOG_POINTS = 60  # points of a curve
-
-
-class CountingDPO(CountingTrainer, DPOTrainer):
-    """TRL's DPO, counted."""
 
 
 class PlainLossSFT(CountingTrainer, SFTTrainer):
@@ -226,25 +220,6 @@ def blocks_lesson(job: Job, work: str) -> Lesson:
     if collation.loss is not None:
         given["compute_loss_func"] = collation.loss
     return Lesson(kind(job.model, args, **given), curve, "tokens")
-
-
-def fit_preferences(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Dataset, cfg: TrainingConfig, beta: float, loss: str) -> Learned:
-    """Direct preference optimisation (Rafailov et al., 2023) on prompt / chosen / rejected, with TRL.
-
-    Returns what was seen of the pairs, in the words of `fit`.
-    """
-    return learn(Job(pairs_lesson, model, tokenizer, pairs, cfg, {"beta": beta, "loss": loss}))
-
-
-def pairs_lesson(job: Job, work: str) -> Lesson:
-    """The trainer of `fit_preferences`."""
-    cfg, tokenizer = job.cfg, job.tokenizer
-    curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
-    tokenizer.padding_side = "left"
-    chosen = {"beta": job.options["beta"], "loss_type": [job.options["loss"]], "max_length": cfg.length}
-    args = arguments(DPOConfig, cfg, len(job.data), work, precompute_ref_log_probs=True, **chosen)
-    trainer = CountingDPO(job.model, None, args, train_dataset=job.data, processing_class=tokenizer, callbacks=[curve])
-    return Lesson(trainer, curve, "pairs")
 
 
 @torch.inference_mode()

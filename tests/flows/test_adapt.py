@@ -61,13 +61,13 @@ def test_runtime_fields_and_a_moved_folder_run_nothing_again(copy: Path) -> None
 
 
 def test_a_changed_align_field_runs_align_and_what_follows(copy: Path) -> None:
-    rows = planned(copy, "align.beta=0.3")
+    rows = planned(copy, "align.method.beta=0.3")
     wanted = ["align", "distill", "quantize", "evaluate:align", "evaluate:distill", "evaluate:quantize", "register", "report"]
     assert [name for name, row in rows.items() if row["state"] == "run"] == wanted
-    assert rows["align"]["reason"] == "config.beta: 0.1 -> 0.3"
-    said = slmforge("why", "toy", "align", "align.beta=0.3", cwd=copy).stdout
-    assert "config.beta: 0.1 -> 0.3" in said
-    assert "the first cause: align" in slmforge("why", "toy", "register", "align.beta=0.3", cwd=copy).stdout
+    assert rows["align"]["reason"] == "config.method.beta: 0.1 -> 0.3"
+    said = slmforge("why", "toy", "align", "align.method.beta=0.3", cwd=copy).stdout
+    assert "config.method.beta: 0.1 -> 0.3" in said
+    assert "the first cause: align" in slmforge("why", "toy", "register", "align.method.beta=0.3", cwd=copy).stdout
 
 
 def test_one_added_row_runs_from_ingest_and_not_the_base(copy: Path) -> None:

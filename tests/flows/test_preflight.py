@@ -24,7 +24,10 @@ def blockers(cli: Run, *words: str, code: int = BLOCKED) -> str:
 
 def faults(**trainers: dict[str, Any]) -> dict[str, str]:
     """What the library says of `trainer:` of each stage."""
-    question = {stage: TrainingConfig(trainer=given, device="cpu").model_dump(mode="json") for stage, given in trainers.items()}
+    question = {
+        stage: ("dpo" if stage == "align" else None, TrainingConfig(trainer=given, device="cpu").model_dump(mode="json"))
+        for stage, given in trainers.items()
+    }
     return {stage: found for stage, found, _ in examine.answer("trainer", question)}
 
 

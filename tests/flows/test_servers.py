@@ -48,7 +48,7 @@ def kill_group(server: subprocess.Popen[bytes]) -> None:
 
 def test_two_flows_started_at_once_on_a_new_machine_both_succeed(tmp_path: Path) -> None:
     write_toy(tmp_path)
-    both = [popen(tmp_path, "adapt", "toy", f"align.beta={beta}") for beta in ("0.1", "0.2")]
+    both = [popen(tmp_path, "adapt", "toy", f"align.method.beta={beta}") for beta in ("0.1", "0.2")]
     said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     made = [line.split()[1] for text in said for line in text.splitlines() if line.startswith("+")]

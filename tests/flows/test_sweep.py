@@ -22,20 +22,20 @@ def mlflow(workplace: Path) -> MlflowClient:
 
 
 def test_trials_share_their_stages_and_one_that_fails_stops_no_other(cli: Run, toy: Path, workplace: Path, mlflow: MlflowClient) -> None:
-    done = cli("sweep", "toy", "--over", "align.learning_rate=[1.0e-4, 1.0e+15]", "--over", "align.beta=[0.1]", "--json", *FAST)
+    done = cli("sweep", "toy", "--over", "align.learning_rate=[1.0e-4, 1.0e+15]", "--over", "align.method.beta=[0.1]", "--json", *FAST)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     well, failed = told["trials"]
     assert told["by"] == "colour"
     assert well["best"]
-    assert well["values"] == {"align.learning_rate": 1e-4, "align.beta": 0.1}
+    assert well["values"] == {"align.learning_rate": 1e-4, "align.method.beta": 0.1}
     assert "lower the learning rate" in failed["error"] or "converge" in failed["error"]
     assert (made(workplace, "tune"), made(workplace, "align"), made(workplace, "evaluate"), made(workplace, "distill")) == (1, 1, 1, 0)
     experiment = mlflow.get_experiment_by_name("toy").experiment_id
     (whole,) = mlflow.search_runs([experiment], "tags.`slmforge.flow` = 'sweep'")
     children = mlflow.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{whole.info.run_id}'")
     scored = {run.info.status: run.data for run in children}
-    assert scored["FINISHED"].params == {"align.learning_rate": "0.0001", "align.beta": "0.1"}
+    assert scored["FINISHED"].params == {"align.learning_rate": "0.0001", "align.method.beta": "0.1"}
     assert scored["FINISHED"].metrics["colour"] == pytest.approx(well["scores"]["colour"])
     assert scored["FAILED"].metrics == {}
     assert {file.path for file in mlflow.list_artifacts(whole.info.run_id)} == {"sweep.html", "trials.json"}
@@ -46,11 +46,11 @@ def test_trials_share_their_stages_and_one_that_fails_stops_no_other(cli: Run, t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--over", "align.bata=[1, 2]"), "did you mean 'beta'"),
-        (("--over", "align.beta=0.1"), "no list"),
-        (("--over", "align.beta=[0.1, -1]"), "greater than 0"),
-        (("--over", "align.beta=[0.1]", "--until", "tune"), "comes later"),
-        (("--over", "align.beta=[0.1]", "--by", "color"), "one of: domain_bits_per_byte"),
+        (("--over", "align.method.bata=[1, 2]"), "did you mean 'beta'"),
+        (("--over", "align.method.beta=0.1"), "no list"),
+        (("--over", "align.method.beta=[0.1, -1]"), "greater than 0"),
+        (("--over", "align.method.beta=[0.1]", "--until", "tune"), "comes later"),
+        (("--over", "align.method.beta=[0.1]", "--by", "color"), "one of: domain_bits_per_byte"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_runs(

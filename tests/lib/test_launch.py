@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from transformers import TrainingArguments
 
+from tasks.align import Dpo
 from tasks.lib import adapters, launch, models, ranks, shares, tracking
 from tasks.lib.config import build
 from tasks.lib.counting import CountingTrainer
@@ -25,7 +26,8 @@ from tasks.lib.curve import Curve
 from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.launch import Job
 from tasks.lib.packing import BlockCollator, Encoder
-from tasks.lib.training import Learned, Lesson, fit, fit_preferences, learn
+from tasks.lib.preferences import fit_dpo
+from tasks.lib.training import Learned, Lesson, fit, learn
 from tasks.lib.training_config import TrainingConfig
 from tasks.tune import TuneConfig
 from tests.conftest import ROOT, Run
@@ -56,19 +58,19 @@ def blocks() -> Dataset:
     return encoder.pack((piece for text in texts() for piece in encoder.document(text)), 0)
 
 
-def pairs() -> Dataset:
+def pairs() -> list[dict[str, Any]]:
     def said(role: str, text: str) -> list[dict[str, str]]:
         return [{"role": role, "content": text}]
 
     words = [(word, i) for i in range(2) for word in WORDS][:21]
-    return Dataset.from_list(
-        [{"prompt": said("user", f"{w} {i}"), "chosen": said("assistant", w), "rejected": said("assistant", f"no {w}")} for w, i in words]
-    )
+    return [
+        {"prompt": said("user", f"{w} {i}"), "chosen": said("assistant", w), "rejected": said("assistant", f"no {w}")} for w, i in words
+    ]
 
 
 def trained(what: str, network: Any, cfg: TrainingConfig) -> Learned:
     if what == "align":
-        return fit_preferences(network, TOKENIZER, pairs(), cfg, 0.1, "sigmoid")
+        return fit_dpo(network, TOKENIZER, pairs(), cfg, Dpo())
     return fit(network, TOKENIZER, blocks(), cfg, "tune" if what.startswith("tune") else what)
 
 

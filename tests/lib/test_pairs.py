@@ -50,3 +50,12 @@ def test_answers_under_another_system_text_are_no_counterpart() -> None:
     ]
     (pair,) = pairs_of(rows).pairs
     assert (pair["system"], pair["chosen"], pair["rejected"]) == ("doctor", "answer 0", "answer 2")
+
+
+def test_a_pair_of_equal_sides_is_no_pair() -> None:
+    same = row(1, chosen="as  good", rejected="as good")
+    made = pairs_of([same, row(2, a="x", b="x", winner="a"), row(3, answer="y", rating=2.0), row(4, answer="y", rating=1.0)])
+    assert not made.pairs
+    assert not made.used
+    assert made.equal == {"d:1", "d:2", "d:3", "d:4"}
+    assert pairs_of([row(5, chosen="Metformin", rejected="metformin")]).used == {"d:5"}, "case may be what is preferred"

@@ -10,10 +10,10 @@ import pytest
 
 from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import page, store
+from tasks.lib import feedback, page, store
 from tasks.lib.domain import Duties
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.model import Model, Quantized, Student
+from tasks.lib.model import Aligned, Model, Quantized, Reinforced, Student
 from tasks.lib.records import LedgerLine
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
@@ -223,3 +223,27 @@ def test_a_model_without_a_record_still_has_its_scores() -> None:
 
 def test_the_same_artifacts_give_the_same_bytes() -> None:
     assert rendered() == rendered()
+
+
+def test_preferences_and_rewards_are_told_with_their_intervals_and_plots() -> None:
+    change = {"n": 40, "before": 0.5, "after": 0.75, "low": 0.1, "high": 0.4}
+    fallen = {**change, "after": 0.25, "low": -0.4, "high": -0.1}
+    share = {"n": 40, "value": 0.8, "low": 0.65, "high": 0.9}
+    facts = {"digest": "9" * 64, "parameters": 1000, "vocabulary": 300, "bytes": 4_000_000}
+    aligned = Aligned.model_validate({"id": "align/9", **facts, "held_out": {"won": share, "margin": change, "likelier": change}})
+    watched = {"liked": change, "right": fallen}
+    made = Reinforced.model_validate(
+        {"id": "reinforce/9", **facts, "trained": ["liked"], "constant": ["dull"], "watched": watched, "ranking": share}
+    )
+    curve = [{"step": step, "reward": 0.1 * step, "kl": 0.2, "frac_reward_zero_std": 0.5} for step in (1, 2)]
+    measured = {"curve": curve, "watch": [{"step": 0, "held_out/right": 0.5, "held_out/length": 3.0}, {"step": 2, "held_out/right": 0.25}]}
+    part = feedback.part([aligned, made], [{}, measured])
+    assert part["suspicion"] == "liked rose while right fell: the model may have learned the reward instead of the task"
+    pairs, ranked, dull = part["feedback"]
+    assert "wins in 0.800 of 40 held-out pairs (95 % interval 0.650 to 0.900)" in pairs
+    assert "ranks 0.800 of 40 held-out pairs right (95 % interval 0.650 to 0.900)." in ranked
+    assert dull.startswith("The reward dull told none")
+    titles = [title for title, _ in part["reward_curves"]]
+    assert "right, held-out prompts (a judge)" in titles
+    assert any("share of groups" in title for title in titles)
+    assert feedback.part([], []) == {"feedback": [], "watched": [], "reward_curves": [], "suspicion": None}

@@ -1,0 +1,24 @@
+"""Options that several commands have."""
+
+from typing import Any
+
+import click
+
+
+def ordered(command: Any) -> Any:
+    """The options by which every flow is ordered."""
+    for decorate in (
+        click.argument("settings", nargs=-1, metavar="[KEY.SUB=VALUE]..."),
+        click.option("--config", metavar="FILE", help="A YAML file, or the name of one below configs/."),
+        click.option("--edition", type=click.Choice(["starter", "full"]), help="Which datasets [starter; full with --mirror]."),
+        click.option("--mirror", metavar="DIR", envvar="SLMFORGE_MIRROR", help="A folder that holds published files, found by sha256."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def of_flow(command: Any) -> Any:
+    """The option that says which pipeline is meant."""
+    return click.option(
+        "--flow", type=click.Choice(["adapt", "rlhf", "classify"]), default="adapt", show_default=True, help="Which pipeline."
+    )(command)
