@@ -92,7 +92,7 @@ def test_a_path_that_leaves_a_repository_is_refused(files: str) -> None:
     "change", [{"revision": "main"}, {"revision": REVISION[:-1] + "\n"}, {"hub": "../set"}, {"hub": "set"}, {"hub": "a/b\n"}]
 )
 def test_a_branch_or_an_odd_repository_is_refused(change: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=f"source.hub.{next(iter(change))}"):
+    with pytest.raises(ConfigError, match=f"source.{next(iter(change))}"):
         card({**HUB, "files": "x.csv", **change})
 
 

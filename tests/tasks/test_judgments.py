@@ -139,9 +139,9 @@ PIECES = [
 def test_a_hostile_text_is_judged_in_less_than_a_second(name: str) -> None:
     for piece in PIECES:
         for text in (piece * (100_000 // len(piece)), "1 mg BP " + piece * (100_000 // len(piece)) + "!"):
-            start = time.perf_counter()
+            start = time.process_time()
             TEXT_JUDGMENTS[name](text)
-            assert time.perf_counter() - start < 1, repr(piece)
+            assert time.process_time() - start < 1, repr(piece)
 
 
 @pytest.mark.parametrize(
