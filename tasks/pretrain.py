@@ -1,13 +1,16 @@
 """Continue pretraining on the domain's corpus, with general text replayed against forgetting."""
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from tasks.lib.architecture import require
-from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
+from tasks.lib.config import StageConfig
+from tasks.lib.errors import DataError
+from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -15,15 +18,52 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
 
 
+class Forgetting(StageConfig):
+    """How much general text may become harder to predict, and how far the replayed share may rise to keep it so."""
+
+    budget: float = Field(default=0.02, ge=0, description="rise of the loss on held-out general text that is accepted, as a share")
+    tries: int = Field(default=3, ge=1, description="further trainings, each with twice the replay of the one before")
+    most: float = Field(default=0.5, gt=0, lt=1, description="the largest share of replay")
+
+    def more(self, replay: float) -> float:
+        """The share to try next."""
+        return min(self.most, max(2 * replay, 0.05))
+
+
 class PretrainConfig(TrainingConfig):
     """Continued pretraining."""
 
     learning_rate: float = Field(default=8e-4, ge=0)
     replay: float = Field(default=0.15, ge=0, lt=1, description="share of general text among the documents' characters")
+    forgetting: Forgetting | None = Field(default=None, description="a budget; without it the replay stays as it is")
     mask: float = Field(default=0.15, gt=0, lt=1, description="share of the tokens that an encoder learns to fill in")
     new_tokens: Annotated[int, Field(ge=0)] | list[str] = Field(
         default=0, description="words of the documents that become tokens: so many, those that save most, or a list of them"
     )
+
+
+@dataclass
+class Attempt:
+    """One training with one share of replay, and the held-out losses before and after, in nats a token."""
+
+    replay: float
+    network: Any
+    objective: Any
+    learned: Any
+    facts: dict[str, int]
+    drawn: dict[str, Drawn]
+    extension: Any
+    losses: dict[str, tuple[float | None, float | None]]
+
+    @property
+    def forgot(self) -> float | None:
+        """The rise of the loss on general text, as a share; None where none is held out."""
+        before, after = self.losses["general"]
+        return None if not before or after is None else round(after / before - 1, 6)
+
+    def told(self) -> dict[str, Any]:
+        """For the record."""
+        return {"replay": self.replay, "forgot": self.forgot, **{kind: list(pair) for kind, pair in self.losses.items()}}
 
 
 @stage(version="4", needs=("models", "objectives", "vocabulary"))
@@ -31,30 +71,64 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights:
     """Continue pretraining on domain documents and a replayed share of general ones.
 
     A decoder learns the next token, an encoder the masked ones; the record says which, how documents are kept apart,
-    and the loss on validation documents before and after.
+    and the loss on held-out documents and general text before and after. Over a forgetting budget the training is done again
+    with more replay, from the same start; the first within the budget is kept, else the one that forgot least.
     """
-    from tasks.lib import models, objectives, tracking, vocabulary
+    from tasks.lib import models, tracking, vocabulary
 
     require(model.architecture, ("decoder", "encoder"), "pretrain")
+    attempts = [_attempt(cfg, cfg.replay, model, data, weights)]
+    if cfg.forgetting is not None:
+        _require_measured(attempts[0], cfg.forgetting)
+        while not _enough(attempts, cfg.forgetting):
+            attempts.append(_attempt(cfg, cfg.forgetting.more(attempts[-1].replay), model, data, weights))
+    best = min(attempts, key=lambda one: one.forgot or 0.0) if not _within(attempts[-1], cfg.forgetting) else attempts[-1]
+    (before, after), tokenizer = best.losses["corpus"], best.objective.tokenizer
+    tracking.measure(**best.objective.facts(), heldout_loss_before=before, heldout_loss_after=after)
+    if cfg.forgetting is not None:
+        tracking.measure(**best.learned.measured, forgetting=[one.told() for one in attempts], replay=best.replay)
+    models.save(best.network, tokenizer, out)
+    changed: dict[str, Any] = {"bytes": models.weight_bytes(out)}
+    if best.extension is not None:
+        vocabulary.require_reloaded(best.network, tokenizer, out, next(iterate(data.path, "corpus-train"))["text"])
+        tracking.measure(**best.extension.measured())
+        changed |= {"vocabulary": len(tokenizer), "parameters": models.parameters(best.network)}
+    return model.model_copy(update={**changed, "data": best.facts, "drawn": best.drawn})
+
+
+def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
+    """Train from the start with this share of replay."""
+    from tasks.lib import models, objectives
+
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     extension = _extended(network, tokenizer, cfg, data) if cfg.new_tokens else None
     objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask)
     encoder, draws = objective.encoder, Draws(weights)
-    texts, counted = mixture(data, cfg.replay, cfg.seed, draws)
+    texts, counted = mixture(data, replay, cfg.seed, draws)
     blocks = objective.blocks((piece for text, source in texts for piece in encoder.document(text, source)), cfg.seed)
-    before = _held_out(objective, network, data)
+    before = {kind: _held_out(objective, network, data, kind) for kind in ("corpus", "general")}
     learned = objective.fit(network, blocks, cfg, "pretrain")
-    tracking.measure(**objective.facts(), heldout_loss_before=before, heldout_loss_after=_held_out(objective, network, data))
-    models.save(network, tokenizer, out)
-    changed: dict[str, Any] = {"bytes": models.weight_bytes(out)}
-    if extension is not None:
-        vocabulary.require_reloaded(network, tokenizer, out, texts[0][0])
-        tracking.measure(**extension.measured())
-        counted |= extension.facts()
-        changed |= {"vocabulary": len(tokenizer), "parameters": models.parameters(network)}
+    losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
-    facts = {**encoder.tally.facts(), **counted, **learned.facts}
-    return model.model_copy(update={**changed, "data": facts, "drawn": drawn})
+    facts = {**encoder.tally.facts(), **counted, **({} if extension is None else extension.facts()), **learned.facts}
+    return Attempt(replay, network, objective, learned, facts, drawn, extension, losses)
+
+
+def _require_measured(first: Attempt, budget: Forgetting) -> None:
+    if first.forgot is None:
+        raise DataError(
+            f"a forgetting budget of {budget.budget:.1%}", "no general text that is held out", "add a dataset with role general"
+        )
+
+
+def _within(attempt: Attempt, budget: Forgetting | None) -> bool:
+    return budget is None or (attempt.forgot or 0.0) <= budget.budget
+
+
+def _enough(attempts: list[Attempt], budget: Forgetting) -> bool:
+    """Whether the last attempt is within the budget, or there is nothing left to try."""
+    last = attempts[-1]
+    return _within(last, budget) or len(attempts) > budget.tries or last.replay >= budget.most
 
 
 def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) -> Any:
@@ -65,9 +139,9 @@ def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) ->
     return vocabulary.extend(network, tokenizer, cfg.new_tokens, texts, held_out or texts)
 
 
-def _held_out(objective: Any, network: Any, data: Split) -> float | None:
-    """Nats a token on validation documents."""
-    loss = objective.loss_of(network, (row["text"] for row in iterate(data.path, "corpus-valid")))
+def _held_out(objective: Any, network: Any, data: Split, kind: str) -> float | None:
+    """Nats a token on validation documents, or on held-out general text."""
+    loss = objective.loss_of(network, (row["text"] for row in iterate(data.path, f"{kind}-valid")))
     return None if loss is None else round(loss, 5)
 
 

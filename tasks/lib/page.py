@@ -260,10 +260,23 @@ def _drawings(entries: Sequence[Entry], contest: Contest) -> dict[str, Any]:
     return {
         "curves": curves,
         "duels": duels,
+        "trade_plot": _trade(entries),
+        "attempts": [(entry, tried) for entry in entries for tried in entry.measured.get("forgetting", ())],
         "bits_plot": plots.lines(names, bits, "bits per byte of each model") if known else None,
         "sizes_plot": plots.bars(sizes, "weights in MB", digits=1),
         "speeds_plot": plots.bars(speeds, "tokens decoded a second") if any(dot.value for dot in speeds) else None,
     }
+
+
+def _trade(entries: Sequence[Entry]) -> Any:
+    """What each model gained on the domain's text against what it lost on general text; None where fewer than two are known."""
+    bits = [(e.name, e.scores.general_bits_per_byte, e.scores.domain_bits_per_byte) for e in entries]
+    known = [(name, general, domain) for name, general, domain in bits if general and domain]
+    if len(known) < 2:
+        return None
+    _, general, domain = known[0]
+    points = [(name, 100 * (g / general - 1), 100 * (1 - d / domain)) for name, g, d in known]
+    return plots.path(points, "domain gain against general loss", "rise on general text (%)", "fall on domain text (%)")
 
 
 def _tasks(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -147,6 +147,26 @@ def lines(names: Sequence[str], series: dict[str, Sequence[float | None]], title
 
 
 @_styled
+def path(points: Sequence[tuple[str, float, float]], title: str, across: str, up: str) -> Markup:
+    """Named points (name, across, up) in their order, joined by a line; zero is marked on both axes."""
+    figure, axes = _panel(480, 250, (44, 40, 70, 14))
+    xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
+    axes.plot(xs, ys, color=MUTED, linewidth=1.2, marker="o", markersize=6.5, markerfacecolor=ACCENT, markeredgewidth=0)
+    for place, (name, x, y) in enumerate(points):
+        axes.annotate(_short(name, 15), (x, y), (7, 4 if place % 2 == 0 else -11), textcoords="offset points", fontsize=10)
+    for line in (axes.axhline, axes.axvline):
+        line(0, color=GRID, linewidth=1, zorder=0)
+    axes.set_xlabel(across, fontsize=10, labelpad=2)
+    axes.set_ylabel(up, fontsize=10, labelpad=2)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.margins(x=0.12, y=0.16)
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return _svg(figure, title)
+
+
+@_styled
 def dots(rows: Sequence[Dot], title: str) -> Markup:
     """A dot with its interval for each row; from 0 to 1 where all values lie there."""
     figure, axes = _panel(360, 24 * len(rows) + 34, (LABELS, 22, 46, 6))

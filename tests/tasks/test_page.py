@@ -109,7 +109,7 @@ def rendered(duel: dict[str, float] | None = None, **given: Any) -> str:
             Checked(id="check/1", digest="6" * 64, verdicts=[verdict] if given.get("judged", True) else []),
             inputs={"expectations": {"accepted": given.get("accepted", {})}},
         ),
-        models(BETTER if duel is None else duel, curves=given.get("curves", True)),
+        given.get("models") or models(BETTER if duel is None else duel, curves=given.get("curves", True)),
         given.get("scores") or scores([0.4, 0.45, 0.5, 0.5, 0.6, 0.6], [2.0, 1.8, 1.7, 1.7, 1.6, 1.5]),
         keep(Version(id="register/1", digest="7" * 64, name="tiny", version="7", run="r", lineage_sha256="1" * 64)),
     )
@@ -247,3 +247,19 @@ def test_preferences_and_rewards_are_told_with_their_intervals_and_plots() -> No
     assert "right, held-out prompts (a judge)" in titles
     assert any("share of groups" in title for title in titles)
     assert feedback.part([], []) == {"feedback": [], "watched": [], "reward_curves": [], "suspicion": None}
+
+
+def test_what_was_gained_is_drawn_against_what_was_forgotten() -> None:
+    html = rendered()
+    assert 'aria-label="domain gain against general loss"' in html
+    assert "rise on general text (%)" in html
+
+
+def test_trainings_under_a_forgetting_budget_are_told_with_the_one_that_was_kept() -> None:
+    base, pretrained, *others = models(BETTER)
+    tried = [{"replay": share, "forgot": rise, "corpus": [3.0, 2.0], "general": [2.0, 2.1]} for share, rise in ((0.1, 0.05), (0.2, 0.01))]
+    pretrained = keep(pretrained.model_copy(update={"id": "pretrain/budget"}), {"forgetting": tried, "replay": 0.2})
+    said = words(rendered(models=[base, pretrained, *others]))
+    assert "Trainings under a forgetting budget" in said
+    assert re.search(r"20\.0 %\s+\+1\.00 %\s+2\.0000\s+kept", said)
+    assert not re.search(r"10\.0 %\s+\+5\.00 %\s+2\.0000\s+kept", said)

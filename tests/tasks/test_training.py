@@ -24,7 +24,7 @@ from tasks.lib.packing import IGNORED, BlockCollator, Encoder
 from tasks.lib.page import Entry
 from tasks.lib.training import fit
 from tasks.lib.training_config import TrainingConfig
-from tasks.pretrain import PretrainConfig, pretrain
+from tasks.pretrain import Forgetting, PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
@@ -289,3 +289,20 @@ def test_a_training_that_diverges_is_an_error_and_leaves_no_model(start: Model, 
         tune(TuneConfig(length=128, learning_rate=1e15, trainer={"max_steps": 6}), start, data)
     with pytest.raises(StageError, match="lower the learning rate"):  # by its only step, after which nothing is logged
         tune(TuneConfig(length=128, learning_rate=1e38, warmup=0, trainer={"max_steps": 1}), start, data)
+
+
+def test_replay_measurably_reduces_forgetting_and_a_budget_finds_the_share(start: Model, data: Split) -> None:
+    settings = {"epochs": 6, "replay": 0.02, **SHORT}
+    free = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=10.0)), start, data).id)
+    held = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=0.0, tries=2, most=0.8)), start, data).id)
+    assert free is not None
+    assert held is not None
+    assert free.measured["replay"] == 0.02
+    assert len(free.measured["forgetting"]) == 1
+    tried = held.measured["forgetting"]
+    assert [one["replay"] for one in tried] == [0.02, 0.05, 0.1]
+    assert tried[0] == free.measured["forgetting"][0]
+    assert tried[0]["forgot"] > 0  # it forgets, and more replay lets it forget less
+    assert [one["forgot"] for one in tried] == sorted((one["forgot"] for one in tried), reverse=True)
+    assert held.measured["replay"] == 0.1
+    assert held.facts["data"]["general_characters"] > 2 * free.facts["data"]["general_characters"]
