@@ -77,8 +77,6 @@ def reinforce(
         ConfigError: if there is no reward to train on, or too few prompts for a step.
         DataError: if the rewards do not tell the model's answers apart.
     """
-    from transformers import set_seed
-
     from tasks.lib import models, reinforcement, tracking
     from tasks.lib.packing import Encoder
 
@@ -96,12 +94,7 @@ def reinforce(
     held = reinforcement.questions(Encoder(tokenizer, cfg.length), valid, judges, cfg.answer).first(cfg.held_out)
 
     judge = _judge(scorer, place)
-    first = asked.first(reinforcement.SAMPLED)
-    set_seed(cfg.seed)
-    repeated = [chat for chat in first.chats for _ in range(cfg.method.generations)]
-    drawn = reinforcement.answered(network, tokenizer, repeated, cfg.answer, cfg.method.temperature)
-    constant = reinforcement.constant(judge, trained, first, [reinforcement.text(tokenizer, ids) for ids in drawn])
-
+    constant = _constant(network, tokenizer, asked, judge, trained, cfg)
     watch = reinforcement.Watch(judge, judges, held, start.eval(), cfg)
     watch.tokenizer = tokenizer
     before = watch.look(network, 0)
@@ -123,6 +116,19 @@ def reinforce(
         watched=reinforcement.changes(before, after),
         ranking=None if scorer is None else scorer.ranking,
     )
+
+
+def _constant(network: Any, tokenizer: Any, asked: Any, judge: Any, trained: list[Any], cfg: ReinforceConfig) -> list[str]:
+    """Rewards that tell none of the answers apart that the model gives before the training."""
+    from transformers import set_seed
+
+    from tasks.lib import reinforcement
+
+    first = asked.first(reinforcement.SAMPLED)
+    set_seed(cfg.seed)
+    repeated = [chat for chat in first.chats for _ in range(cfg.method.generations)]
+    drawn = reinforcement.answered(network, tokenizer, repeated, cfg.answer, cfg.method.temperature)
+    return reinforcement.constant(judge, trained, first, [reinforcement.text(tokenizer, ids) for ids in drawn])
 
 
 def _judges(rewards: Rewards, trained: list[Any], scorer: RewardModel | None) -> list[Any]:

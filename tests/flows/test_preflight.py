@@ -41,7 +41,7 @@ def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_sta
     assert done.returncode == CONFIG, done.stderr
     assert "align.trainer.learnign_rate: write `align.learning_rate:`" in done.stderr
     assert not (workplace / "runs" / "artifacts").exists(), "no stage has run"
-    assert len(list((workplace / "runs" / "examined").iterdir())) == 1, "the second question was answered from memory"
+    assert len(list((workplace / "runs" / "examined").glob("trainer-*"))) == 1, "the second question was answered from memory"
 
 
 def test_a_trainer_that_says_nothing_asks_no_library(toy: Path, cli: Run, workplace: Path) -> None:
