@@ -1,6 +1,7 @@
 """Settings: which one wins, and which are refused."""
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,20 @@ def test_fields_that_change_how_but_never_what_are_no_identity() -> None:
     assert one.identity() == other.identity()
     assert "workers" not in one.identity()
     assert TuneConfig(seed=1).identity() != one.identity()
+
+
+def test_yaml_that_is_nested_deep_is_refused_at_once(tmp_path: Path) -> None:
+    words = ("[", "{", "- ", "? ", "[\n", "{a: ", "[? ", "[[]," , "- - [")
+    contents = [word * (config.MAX_YAML_BYTES // len(word)) for word in words]
+    contents.append("".join(" " * level + "a:\n" for level in range(1_400)))
+    began = time.monotonic()
+    for content in contents:
+        (tmp_path / "a.yaml").write_text(content)
+        with pytest.raises(ConfigError, match="nested more than 100 deep"):
+            config.read_yaml(tmp_path / "a.yaml")
+        with pytest.raises(ConfigError, match="nested more than 100 deep"):
+            config.parse_overrides([f"a={content}"])
+    assert time.monotonic() - began < 60, "20 files of 1 MB, of which each took minutes"
+    deepest = "[" * config.MAX_YAML_DEPTH + "]" * config.MAX_YAML_DEPTH
+    (tmp_path / "a.yaml").write_text(deepest)
+    assert str(config.read_yaml(tmp_path / "a.yaml")) == deepest
