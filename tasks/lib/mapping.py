@@ -134,7 +134,9 @@ def _require_text(text: str, where: str) -> None:
     if text.isascii() or not (found := SURROGATE.search(text)):
         return
     if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
-        raise SetAside("undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where)
+        raise SetAside(
+            "undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where
+        )
     raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
 
 

@@ -144,7 +144,7 @@ def iterate(folder: Path, name: str) -> Iterator[Row]:
 
 
 def visible(text: str) -> str:
-    """Text that can be written anywhere: half a character as \\ud800, a byte that is no text as \\xe9."""
+    r"""Text that can be written anywhere: half a character as \ud800, a byte that is no text as \xe9."""
     return SURROGATE.sub(lambda found: _escape(ord(found.group())), text)
 
 
