@@ -21,7 +21,7 @@ SKIPPED = {"script", "style", "template", "noscript", "head", "svg", "button", "
 HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 # `[^1]: word` would be taken for the target of a link, which is no text
 FOOTNOTE = re.compile(r"^( {0,3})(?=\[\^[^\]\n]+\]:)", re.MULTILINE)
-FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:[ \t#-].*\n|[\w.-]+[ \t]*:.*\n|[ \t]*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:[ \t#-].*\n|[\w.-]+[ \t]*:.*\n|\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 INLINE = {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q",
           "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "img", "math"}  # fmt: skip
 

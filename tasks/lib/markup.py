@@ -85,11 +85,10 @@ def _name(element: Any) -> str:
 
 def _columns(element: Any) -> dict[str, Any]:
     columns: dict[str, Any] = {f"@{etree.QName(key).localname}": value for key, value in element.attrib.items()}
-    columns["text"] = _own(element)
+    texts = {"text": [_own(element)]}
     for key, child in _below(element, ""):
-        text = _own(child)
-        columns[key] = f"{columns[key]}\n{text}" if columns.get(key) else text
-    return columns
+        texts.setdefault(key, []).append(_own(child))
+    return columns | {key: "\n".join(found).lstrip("\n") for key, found in texts.items()}
 
 
 def _below(element: Any, above: str) -> Iterator[tuple[str, Any]]:
@@ -113,12 +112,13 @@ def _is_mixed(element: Any) -> bool:
 
 def _whole(element: Any) -> str:
     """All text in an element, in order; children that stand in no sentence, such as those of a list, each on a line."""
-    made, sentence = element.text or "", _is_mixed(element)
+    parts, sentence = [element.text or ""], _is_mixed(element)
     for child in element:
         text = _whole(child) if isinstance(child.tag, str) else child.text
+        before = next((part for part in reversed(parts) if part), "")
         if not sentence or (isinstance(child.tag, str) and len(child) and not _is_mixed(child)):
-            made = f"{made.rstrip()}\n{text.strip()}\n"
+            parts += ["" if before.endswith("\n") else "\n", text.strip(), "\n"]
         else:
-            made += raised(made, text) if _name(child) == "sup" else text
-        made += child.tail or ""
-    return made
+            parts.append(raised(before, text) if _name(child) == "sup" else text)
+        parts.append((child.tail or "") if sentence else "")
+    return "".join(parts)

@@ -23,7 +23,7 @@ NO_TEXT |= {f"{M}{name}Pr" for name in ("oMathPara", "f", "sSup", "sSub", "sSubS
 BOX = f"{W}txbxContent"
 SIGNS = {f"{W}tab": "\t", f"{W}ptab": "\t", f"{W}cr": "\n", f"{W}noBreakHyphen": "-"}
 UNKNOWN = "\ufffd"  # a sign of a font with a code of its own
-BREAKS = ".//w:lastRenderedPageBreak"
+BREAKS = ".//w:lastRenderedPageBreak[not(ancestor::w:txbxContent)]"
 
 
 def docx(file: Readable, dataset: Dataset) -> Iterator[Placed]:
@@ -117,34 +117,38 @@ def _pieces(element: Any) -> Iterator[tuple[str, bool]]:
 
 def _formula(element: Any) -> str:
     """An equation on one line: fractions with /, powers with ^, brackets, roots and sums with their signs."""
-    kind = element.tag.removeprefix(M)
-    told = {f"{child.tag.removeprefix(M)}": child for child in _children(element)}
-    inner = {name: _formula_text(child) for name, child in told.items()}
-    match kind:
+    match element.tag.removeprefix(M):
         case "f":
-            return f"{_whole(inner.get('num', ''))}/{_whole(inner.get('den', ''))}"
-        case "sSup" | "sSubSup":
-            return f"{_whole(inner.get('e', ''))}{inner.get('sub', '')}^{_whole(inner.get('sup', ''))}"
+            return f"{_part(element, 'num')}/{_part(element, 'den')}"
+        case "sSup":
+            return f"{_part(element, 'e')}^{_part(element, 'sup')}"
+        case "sSubSup":
+            return f"{_part(element, 'e')}_{_part(element, 'sub')}^{_part(element, 'sup')}"
         case "rad":
-            return f"√{_whole(inner.get('e', ''))}"
+            return f"√{_part(element, 'e')}"
         case "nary":
-            sign = element.find(f"{M}naryPr/{M}chr")
-            return ("∫" if sign is None else sign.get(f"{M}val", "")) + "".join(inner.values())
+            return f"{_sign(element, 'nary', 'chr', '∫')}_{_part(element, 'sub')}^{_part(element, 'sup')} {_part(element, 'e')}"
         case "d":
-            begin, end = (element.find(f"{M}dPr/{M}{side}Chr") for side in ("beg", "end"))
             parts = ", ".join(_formula_text(child) for child in _children(element))
-            return ("(" if begin is None else begin.get(f"{M}val", "")) + parts + (")" if end is None else end.get(f"{M}val", ""))
+            return _sign(element, "d", "begChr", "(") + parts + _sign(element, "d", "endChr", ")")
         case _:
             return _formula_text(element)
 
 
+def _part(element: Any, name: str) -> str:
+    """A part of an equation that stays one, in brackets where it is not a single name or number."""
+    part = element.find(f"{M}{name}")
+    text = "" if part is None else _formula_text(part)
+    return text if re.fullmatch(r"\w*|[+\-−]?\d+(?:[.,]\d+)?", text) else f"({text})"
+
+
+def _sign(element: Any, kind: str, name: str, usual: str) -> str:
+    found = element.find(f"{M}{kind}Pr/{M}{name}")
+    return usual if found is None else str(found.get(f"{M}val", ""))
+
+
 def _formula_text(element: Any) -> str:
     return "".join(text for text, _ in _pieces(element))
-
-
-def _whole(text: str) -> str:
-    """A part of an equation that stays one, in brackets where it is not a single name or number."""
-    return text if re.fullmatch(r"\w*|[+\-−]?\d+(?:[.,]\d+)?|\(.*\)", text) else f"({text})"
 
 
 def _rows(table: Any) -> list[str]:
