@@ -108,9 +108,9 @@ def _table(element: Any) -> Iterator[tuple[int, str]]:
 
 def _cell(cell: Any) -> str:
     """A cell's text on one line: its blocks divided by a space, its words as they stand."""
-    buffer: list[str] = []
+    buffer: list[str] = [cell.text or ""]
     blocks = [text for _, text in _blocks(cell, buffer)]
-    return _words(" ".join([cell.text or "", *blocks, "".join(buffer)]))
+    return _words(" ".join([*blocks, "".join(buffer)]))
 
 
 def _blocks(element: Any, buffer: list[str]) -> Iterator[tuple[int, str]]:
