@@ -21,7 +21,6 @@ def lines(done: str) -> list[dict[str, Any]]:
 SPOILT: dict[str, tuple[bytes, str, str, str]] = {
     # half a character, as JSON may escape it, in a column of the map and in the name of another one
     "half.jsonl": (b'{"text": "\\ud800 what is it?", "\\udfff": "caf\\u00e9"}', "", "broken-text", "\\ud800 what is it?"),
-    "jq.jsonl": (b'{"text": "\\ud800 what was it?"}', "records: '{text}'", "broken-text", "what was it?"),
     # a byte that is no UTF-8, where the card says what our own message recommends
     "byte.jsonl": (b'{"text": "caf\xe9 what is it?"}', "undecodable: set-aside", "undecodable", "caf\\xe9 what is it?"),
     # the same in a heading, which a record keeps beside its text
