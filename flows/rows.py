@@ -1,17 +1,18 @@
 """Looking at rows: what was set aside and why, and what the model will see."""
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import store
+from tasks.lib import replacing, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
 from tasks.lib.formulas import harmless
-from tasks.lib.records import CONTENT, iterate
+from tasks.lib.records import CONTENT, content_of, iterate
 
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
 PARTS = (*(f"{role}-{part}" for role in ("corpus", "tune", "preference", "general") for part in ("train", "valid")), "eval")
@@ -92,7 +93,7 @@ def _set_aside(made: dict[str, Path]) -> Iterator[Row]:
     for stage, folder in made.items():
         if stage in STAGES:
             for row in iterate(folder, "set_aside"):
-                record = json.loads(row["record"])  # ingest keeps the columns as they were read, later stages the record
+                record = content_of(row)  # ingest keeps the columns as they were read, later stages the record
                 content = record if stage == "ingest" else {key: value for key, value in record.items() if key in SHOWN}
                 place = {key: record[key] for key in ("page", "heading") if stage != "ingest" and key in record}
                 yield {**row, **place, "stage": stage, "record": content}
@@ -114,11 +115,14 @@ def _write(file: Path, found: list[Row]) -> None:
     """All rows as CSV, the record's fields as columns of their own; harmless in a spreadsheet."""
     if file.exists():
         raise ConfigError(f"a new file {file}", "it is there already", "remove it, or give another name")
+    if not file.parent.is_dir():
+        raise ConfigError(f"a new file {file}", f"no folder {file.parent}", "make the folder, or give another name")
     columns = list(dict.fromkeys(key for row in found for key in row if key != "record"))
     fields = list(dict.fromkeys(key for row in found for key in row["record"]))
-    with file.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([harmless(name) for name in [*columns, *fields]])
-        for row in found:
-            cells = [row.get(key, "") for key in columns] + [row["record"].get(key, "") for key in fields]
-            writer.writerow([harmless(str(cell)) for cell in cells])
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow([harmless(name) for name in [*columns, *fields]])
+    for row in found:
+        cells = [row.get(key, "") for key in columns] + [row["record"].get(key, "") for key in fields]
+        writer.writerow([harmless(str(cell)) for cell in cells])
+    replacing.replace({file: "\ufeff" + stream.getvalue()})  # the mark by which spreadsheets know UTF-8

@@ -83,6 +83,8 @@ def write(name: str) -> Path:
     folder = Path.cwd() / "domains" / name
     if not places.NAME.fullmatch(name):
         raise ConfigError(f"a new domain {name!r}", "a name that is not lower-case letters, digits and hyphens", "choose another name")
+    if places.RESERVED.fullmatch(name):
+        raise ConfigError(f"a new domain {name!r}", "a name that Windows keeps for a device", "choose another name")
     if folder.exists():
         raise ConfigError(f"a new domain {name!r}", f"{folder} exists", "choose another name, or edit that folder")
     (folder / "data").mkdir(parents=True)

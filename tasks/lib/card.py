@@ -1,6 +1,5 @@
 """The report card of a domain's data, for the people who made the data: one page, in plain words."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from tasks.lib import page, pages, plots
 from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import CONTENT, LedgerLine, Row, iterate
+from tasks.lib.records import CONTENT, LedgerLine, Row, content_of, iterate
 
 EXCERPT = 280  # characters
 SHOWN = (*CONTENT, "rating", "winner")
@@ -102,7 +101,7 @@ def _examples(folders: dict[str, Path], sensitive: bool) -> list[Example]:
             key = (row["reason"], row["dataset"])
             counts[key] += 1
             if key not in first:
-                content = json.loads(row["record"])  # columns as they were read, or a record, of which people know the fields
+                content = content_of(row)  # columns as they were read, or a record, of which people know the fields
                 first[key] = {**row, "record": content if stage == "ingest" else {k: v for k, v in content.items() if k in SHOWN}}
     return [_example(first[key], count, sensitive) for key, count in counts.most_common()]
 

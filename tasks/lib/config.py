@@ -10,7 +10,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from tasks.lib import locations
 from tasks.lib.errors import ConfigError
@@ -18,6 +18,7 @@ from tasks.lib.errors import ConfigError
 RUNTIME: Any = {"runtime": True}  # marks a field that changes how, never what: not in the identity
 MAX_YAML_BYTES = 1_000_000
 TAG = re.compile(r"'([^']+)'")  # how pydantic lists the members of a union
+MAX_YAML_DEPTH = 100  # lists and mappings in each other; the parser's time grows with its square
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -63,7 +64,7 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 file with the safe loader.
 
     Raises:
-        ConfigError: on duplicate keys, tags, aliases, bad UTF-8, or a file over 1 MB.
+        ConfigError: on duplicate keys, tags, aliases, bad UTF-8, more than 100 levels, or a file over 1 MB.
     """
     asked = f"configuration from {path}"
     if path.stat().st_size > MAX_YAML_BYTES:
@@ -78,8 +79,7 @@ def read_yaml(path: Path) -> Any:
 def _load(text: str, asked: str) -> Any:
     """YAML text as plain values; no aliases, no tags, each key once."""
     try:
-        if any(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(text)):
-            raise ConfigError(asked, "an alias (*name)", "write the value out; aliases are not allowed")
+        _require_flat(text, asked)
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
@@ -87,8 +87,18 @@ def _load(text: str, asked: str) -> Any:
         raise ConfigError(asked, f"{error.problem}{line}", "correct the YAML at that line") from error
     except YAMLError as error:  # for instance a control character, which has no mark
         raise ConfigError(asked, str(error).splitlines()[0], "correct the YAML") from error
-    except RecursionError as error:
-        raise ConfigError(asked, "lists or mappings nested too deep", "write it flat") from error
+
+
+def _require_flat(text: str, asked: str) -> None:
+    """Refuse aliases and deep nesting by the parser's events, which come one by one: what lies deeper is never read."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            raise ConfigError(asked, "an alias (*name)", "write the value out; aliases are not allowed")
+        if depth > MAX_YAML_DEPTH:
+            line = event.start_mark.line + 1
+            raise ConfigError(asked, f"lists or mappings nested more than {MAX_YAML_DEPTH} deep (line {line})", "write it flat")
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,36 +1,53 @@
-"""Documents become paragraphs, each with the page and the heading under which it stands."""
+"""Markdown and HTML become paragraphs, each with the heading under which it stands."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-import docx as python_docx
-from docx.opc.exceptions import PackageNotFoundError
-from docx.table import Table
 from lxml import etree
 from lxml import html as lxml_html
 from markdown_it import MarkdownIt
 
-from tasks.lib import files
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
-from tasks.lib.outline import Outline, broken, line_of
+from tasks.lib.outline import Outline, broken, line_of, raised
 from tasks.lib.rows import Placed
 
 MAX_PAGE = 200_000_000  # bytes of one Markdown or HTML file
 TABLE = -1  # beside the levels of headings
-SKIPPED = {"script", "style", "template", "noscript", "head"}  # in a page, but not of its text
+# in a page, but not of its text
+SKIPPED = {"script", "style", "template", "noscript", "head", "svg", "button", "select", "option", "datalist", "textarea", "iframe", "canvas", "audio", "video"}  # fmt: skip
+HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
+# `[^1]: word` would be taken for the target of a link, which is no text
+FOOTNOTE = re.compile(r"^( {0,3})(?=\[\^[^\]\n]+\]:)", re.MULTILINE)
+FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:[ \t#-].*\n|[\w.-]+[ \t]*:.*\n|\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 INLINE = {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q",
           "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "img", "math"}  # fmt: skip
 
 
 def markdown(file: Readable, dataset: Dataset) -> Iterator[Placed]:
-    """Blocks of a Markdown file (CommonMark and tables) as they are written; lists and tables are one block each."""
+    """Blocks of a Markdown file (CommonMark and tables) as they are written; lists and tables are one block each.
+
+    YAML at the top of the file is no text: it is the column `front_matter` of every row.
+    """
+    text, front = _divided(re.sub(r"\r\n?", "\n", _text(file, dataset)))
+    for number, columns, *place in _markdown(text):
+        yield number, {**columns, "front_matter": front}, *place
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """A Markdown file without its front matter, and the front matter."""
+    found = FRONT_MATTER.match(text)
+    if found is None or ":" not in found.group(1) or not found.group(1).split("\n")[0].strip():
+        return text, ""  # a line across the page, and then text
+    return text[found.end() :], found.group(1).strip()
+
+
+def _markdown(text: str) -> Iterator[Any]:
     outline = Outline()
-    text = _text(file, dataset)
-    lines = text.splitlines()
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    lines = text.split("\n")
+    tokens = MarkdownIt("commonmark").enable("table").parse(FOOTNOTE.sub(r"\1\\", text))
     for place, token in enumerate(tokens):
         if token.level or token.map is None:
             continue
@@ -75,19 +92,25 @@ def _is_table(element: Any) -> bool:
     return any(len(row.findall("td") + row.findall("th")) > 1 for row in element.iter("tr"))
 
 
+def _is_shown(element: Any) -> bool:
+    """Whether a browser shows it as text of the page, as far as the element itself says."""
+    return element.tag not in SKIPPED and element.get("hidden") is None and not HIDDEN.search(element.get("style", ""))
+
+
 def _table(element: Any) -> Iterator[tuple[int, str]]:
     """A table's caption, then its rows, one a line."""
     for caption in element.findall("caption"):
-        yield 0, " ".join(caption.itertext())
-    rows = ([_cell(cell) for cell in row if cell.tag in ("td", "th")] for row in element.iter("tr"))
+        yield 0, _cell(caption)
+    shown = (row for row in element.iter("tr") if all(map(_is_shown, [row, row.getparent()])))
+    rows = ([_cell(cell) for cell in row if cell.tag in ("td", "th") and _is_shown(cell)] for row in shown)
     yield TABLE, "\n".join(line_of(cells) for cells in rows)
 
 
 def _cell(cell: Any) -> str:
     """A cell's text on one line: its blocks divided by a space, its words as they stand."""
-    buffer: list[str] = []
+    buffer: list[str] = [cell.text or ""]
     blocks = [text for _, text in _blocks(cell, buffer)]
-    return _words(" ".join([cell.text or "", *blocks, "".join(buffer)]))
+    return _words(" ".join([*blocks, "".join(buffer)]))
 
 
 def _blocks(element: Any, buffer: list[str]) -> Iterator[tuple[int, str]]:
@@ -96,7 +119,7 @@ def _blocks(element: Any, buffer: list[str]) -> Iterator[tuple[int, str]]:
         if child is element or not isinstance(child.tag, str):
             continue
         inline = child.tag in INLINE
-        if child.tag not in SKIPPED:
+        if _is_shown(child):
             if not inline and child.tag not in ("td", "th"):
                 yield 0, "".join(buffer)
                 buffer.clear()
@@ -104,8 +127,12 @@ def _blocks(element: Any, buffer: list[str]) -> Iterator[tuple[int, str]]:
                 yield from _table(child)
                 buffer.append(child.tail or "")
                 continue
+            start = len(buffer)
             buffer.append(child.text or "")
             yield from _blocks(child, buffer)
+            if child.tag == "sup" and start < len(buffer):
+                before = next((buffer[place] for place in range(start - 1, -1, -1) if buffer[place]), "")
+                buffer[start:] = [raised(before, "".join(buffer[start:]))]
             if child.tag in ("td", "th"):
                 buffer.append(" | ")
             elif not inline:
@@ -121,57 +148,6 @@ def _declared(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return "utf-8"
-
-
-def docx(file: Readable, dataset: Dataset) -> Iterator[Placed]:
-    """Paragraphs and tables of a Word document's body, in order; page numbers where the writing program left them."""
-    with file.local() as path:
-        files.require_safe_zip(path, dataset.name)
-        try:
-            with path.open("rb") as stream:  # by its content: the copy of an archive's member has no suffix
-                document = python_docx.Document(stream)
-        except (PackageNotFoundError, KeyError, ValueError, etree.XMLSyntaxError, *files.BROKEN) as error:
-            raise broken(file, dataset, "DOCX", error) from error
-    outline = Outline()
-    breaks = bool(document.element.xpath("//w:lastRenderedPageBreak"))
-    page = 1 if breaks else None
-    for block in document.iter_inner_content():
-        if isinstance(block, Table):
-            yield from outline.table(_rows(block), page)
-            if page is not None:
-                page += len(block._element.xpath(".//w:lastRenderedPageBreak"))  # a table does not tell its page breaks
-            continue
-        if page is not None and block.rendered_page_breaks:
-            page += len(block.rendered_page_breaks)
-        text = block.text.strip()
-        if level := _level(block.style):
-            yield from outline.heading(level, text, page) if text else ()
-        elif text:
-            yield from outline.paragraph(text, page)
-    yield from outline.flush(page)
-
-
-def _rows(table: Table) -> list[str]:
-    """The rows of a table as lines; a merged cell once a row, a table in a cell with its cell."""
-    lines = []
-    for row in table.rows:
-        cells = {cell._tc: _inside(cell) for cell in row.cells}  # a merged cell comes once for each column
-        lines.append(line_of(list(cells.values())))
-    return [line for line in lines if line]
-
-
-def _inside(cell: Any) -> str:
-    blocks = ("; ".join(_rows(block)) if isinstance(block, Table) else block.text for block in cell.iter_inner_content())
-    return " ".join(" ".join(blocks).split())
-
-
-def _level(style: Any) -> int | None:
-    """The level of a heading, by its style or the one that its style is made from; None for other text."""
-    while style is not None:
-        if found := re.fullmatch(r"(?:Title|Heading (\d))", style.name or ""):
-            return int(found.group(1) or 0) + 1
-        style = style.base_style
-    return None
 
 
 def _text(file: Readable, dataset: Dataset) -> str:

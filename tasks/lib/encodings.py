@@ -1,8 +1,9 @@
-"""The encoding of a text, told from its bytes (importer of charset-normalizer)."""
+"""The encoding of a text, told from its bytes, and its line ends (importer of charset-normalizer)."""
 
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
@@ -10,6 +11,15 @@ WESTERN = "cp1252"  # what spreadsheets in western Europe and America write as "
 RUNS = re.compile(rb"[\x80-\xff]+")
 # a superscript, a currency or the like inside a word: a letter of another alphabet, read in the wrong one
 ODD = re.compile(r"[^\W\d_][¡£¥¯±²³¹¼¾¿][^\W\d_]")
+
+
+def ended(lines: Iterator[str]) -> Iterator[str]:
+    """Lines, also where each ends with a carriage return alone, as old programs write them: then the file seems to be one line."""
+    for place, line in enumerate(lines):
+        if place == 0 and "\r" in line.rstrip("\r\n"):
+            yield from (found.group() for found in re.finditer(r"[^\r]*\r\n?|[^\r]+$", line))
+        else:
+            yield line
 
 
 def told(head: bytes) -> str | None:

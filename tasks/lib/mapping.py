@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from string import Formatter
@@ -11,10 +10,8 @@ from typing import Any
 from tasks.lib import chemistry
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
-from tasks.lib.records import Row
+from tasks.lib.records import SURROGATE, Row
 from tasks.lib.rows import SheetError, SourceRow
-
-SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can hold it as UTF-8
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
@@ -84,6 +81,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
     if missing := [name for name in columns if name not in source.columns]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}", f"column {missing[0]!r}")
+    _require_text(source.heading or "", "the heading above it")
     cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}
     record: Row = {
         **place_of(dataset, source),
@@ -114,12 +112,7 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
     text = _text(value)
     if isinstance(value, SheetError):
         raise SetAside("spreadsheet-error", f"{where} shows {value}", where)
-    if not text.isascii() and (found := SURROGATE.search(text)):
-        if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
-            raise SetAside(
-                "undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where
-            )
-        raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
+    _require_text(text, where)
     if kind is not None and not text.strip():
         raise SetAside("missing-value", f"{where} is empty", where)
     if name in dataset.values:
@@ -134,6 +127,17 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
         if (fault := chemistry.smiles_fault(text)) is not None:
             raise SetAside("unreadable-smiles", f"{where}: {fault}", where)
     return text
+
+
+def _require_text(text: str, where: str) -> None:
+    """Refuse what no file can hold as UTF-8: JSON may escape half a character, and a byte may be no text."""
+    if text.isascii() or not (found := SURROGATE.search(text)):
+        return
+    if "\udc80" <= found.group() <= "\udcff":  # what reading left of a byte that is no text
+        raise SetAside(
+            "undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where
+        )
+    raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
 
 
 def _number(text: str, where: str) -> float:

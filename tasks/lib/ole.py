@@ -1,9 +1,10 @@
-"""Office files of the old format, and those with a password: told for what they are, not read."""
+"""Office files of other formats, and those with a password: told for what they are, not read."""
 
 from contextlib import suppress
+from pathlib import Path
 
 from tasks.lib.errors import DataError
-from tasks.lib.files import Readable
+from tasks.lib.files import Readable, packing
 
 MAGIC = bytes.fromhex("D0CF11E0A1B11AE1")  # [MS-CFB] 2.2
 LOOKED_AT = 200_000_000  # bytes
@@ -14,6 +15,25 @@ KINDS = (
     ("Workbook", ".xls", "an Excel file of the old format", "save it as .xlsx"),
     ("PowerPoint Document", ".ppt", "a PowerPoint file", "save its text as .docx, or print it to PDF"),
 )
+# zip files that are one document, by their suffix
+OTHERS = {
+    ".ods": ("an OpenDocument spreadsheet", "save it as .xlsx"),
+    ".odt": ("an OpenDocument text", "save it as .docx"),
+    ".odp": ("an OpenDocument presentation", "save its text as .docx, or print it to PDF"),
+    ".pptx": ("a PowerPoint file", "save its text as .docx, or print it to PDF"),
+    ".xlsb": ("an Excel file of the binary format", "save it as .xlsx"),
+}
+
+
+def refuse_other(path: Path, name: str, dataset: str) -> None:
+    """Refuse a document that is a zip file inside, before it is taken for an archive.
+
+    Raises:
+        DataError: saying which it is, and how to save it.
+    """
+    kind = next((told for suffix, told in OTHERS.items() if name.lower().endswith(suffix)), None)
+    if kind is not None and packing(path) == "zip":
+        raise DataError(f"dataset {dataset!r}: a file that can be read", kind[0], f"{kind[1]}, and add it again", file=path)
 
 
 def refuse(file: Readable, dataset: str) -> None:

@@ -1,5 +1,6 @@
 """Paragraphs, tables and headings of a document, numbered as they come (shared by the readers of documents)."""
 
+import re
 from collections.abc import Iterator
 
 from tasks.lib.domain import Dataset
@@ -55,6 +56,11 @@ class Outline:
 def line_of(cells: list[str]) -> str:
     """A row of a table as a line; nothing of a row without text."""
     return " | ".join(cells).rstrip(" |").lstrip(" ")
+
+
+def raised(before: str, text: str) -> str:
+    """A superscript behind other text: a number or a sign behind a number with ^, for 10 to the 5th is not 105; else as it is."""
+    return f"^{text}" if before[-1:].isdigit() and re.match(r"[+\-\u2212\u2013]?(?:\d|$)", text.strip()) and text.strip() else text
 
 
 def _pieces(lines: list[str], head: int) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ from tasks.lib.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "shipped"  # in a wheel
 CHECKOUT = Path(__file__).resolve().parent.parent.parent  # in a checkout
+RESERVED = re.compile(r"con|nul|aux|prn|com\d|lpt\d")  # names of devices on Windows, where no folder can have them
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 

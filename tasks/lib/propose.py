@@ -70,6 +70,7 @@ def look(file: Path, name: str, relative: str, encoding: str | None = None) -> t
 
 
 def _first(file: Path, name: str, relative: str) -> Readable:
+    ole.refuse_other(file, relative, name)
     for first in files.members(file, relative, name):
         ole.refuse(first, name)
         return first
@@ -109,6 +110,7 @@ def _plain(name: str, relative: str, how: Entry) -> Dataset:
 def _delimiter(file: Readable, encoding: str) -> str:
     with file.open() as stream:
         head = stream.read(20_000).decode(encoding, "replace")
+        head = re.sub(r"\r\n?", "\n", head)
     try:
         return csv.Sniffer().sniff(head, DELIMITERS).delimiter
     except csv.Error:  # one column has none

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tasks.lib import documents, encodings, files, ole, pdf, reshape, tables
+from tasks.lib import documents, encodings, files, markup, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -37,6 +37,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
         for number, (name, text) in enumerate(builtin_documents(), start=1):
             yield SourceRow(source.name, number, {"name": name, "text": text})
         return
+    ole.refuse_other(source.path, source.name, dataset.name)
     for file in files.members(source.path, source.name, dataset.name):
         ole.refuse(file, dataset.name)
         for number, columns, *origin in _rows(replace(file, span=span), dataset):
@@ -225,7 +226,7 @@ def _whole(file: Readable, dataset: Dataset) -> str:
 
 def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
-    lines = (line for _, line in _lines(file, dataset))
+    lines = encodings.ended(line for _, line in _lines(file, dataset))
     reader = csv.reader(lines, delimiter=dataset.delimiter or delimiter, strict=True)
     number = 0
     try:
@@ -262,7 +263,7 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """Paragraphs, separated by blank lines."""
     paragraph: list[str] = []
     number = 0
-    for _, line in _lines(file, dataset):
+    for line in encodings.ended(line for _, line in _lines(file, dataset)):
         if line.strip():
             paragraph.append(line)
         elif paragraph:
@@ -284,9 +285,9 @@ READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
     "parquet": tables.parquet,
     "arrow": tables.arrow,
     "xlsx": tables.xlsx,
-    "xml": tables.xml,
+    "xml": markup.xml,
     "md": documents.markdown,
     "html": documents.html,
     "pdf": pdf.pdf,
-    "docx": documents.docx,
+    "docx": word.docx,
 }

@@ -1,6 +1,7 @@
 """Records on disk: one parquet file per role, rows set aside beside them, and a ledger that balances."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ ASIDE = pa.schema(
     [(name, pa.string()) for name in ("id", "dataset", "file")]
     + [("row", pa.int64()), ("reason", pa.string()), ("detail", pa.string()), ("record", pa.string())]
 )
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, or what reading left of a byte that is no text
 
 Row = dict[str, Any]
 
@@ -139,6 +141,21 @@ def iterate(folder: Path, name: str) -> Iterator[Row]:
             for batch in parquet.iter_batches(BATCH):
                 for row in batch.to_pylist():
                     yield {key: value for key, value in row.items() if value is not None}
+
+
+def visible(text: str) -> str:
+    r"""Text that can be written anywhere: half a character as \ud800, a byte that is no text as \xe9."""
+    return SURROGATE.sub(lambda found: _escape(ord(found.group())), text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def content_of(row: Row) -> Row:
+    """The content of a row set aside, to be shown: its columns as they were read, or its record."""
+    kept = json.loads(row["record"])
+    return {visible(key): visible(value) if isinstance(value, str) else value for key, value in kept.items()}
 
 
 def sample(folder: Path, name: str, count: int) -> list[Row]:

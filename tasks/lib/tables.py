@@ -1,4 +1,4 @@
-"""Tables in files: Parquet, Arrow, XLSX and XML, read in pieces (importer of openpyxl)."""
+"""Tables in files: Parquet, Arrow and XLSX, read in pieces (importer of openpyxl)."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +9,6 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-from lxml import etree
 from openpyxl.utils.exceptions import InvalidFileException
 
 from tasks.lib import files
@@ -40,7 +39,7 @@ def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         try:
             opened = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:
-            raise _broken(file, dataset, "parquet", error, None) from error
+            raise broken(file, dataset, "parquet", error, None) from error
         with opened:
             groups = None if file.span is None else list(range(file.span.start, file.span.stop))
             yield from _batches(opened.iter_batches(BATCH_ROWS, row_groups=groups), opened.schema_arrow.names, file, dataset)
@@ -56,7 +55,7 @@ def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
             try:
                 opened = batches = pa.ipc.open_stream(source)
             except (pa.ArrowException, OSError) as error:
-                raise _broken(file, dataset, "arrow", error, None) from error
+                raise broken(file, dataset, "arrow", error, None) from error
         yield from _batches(batches, opened.schema.names, file, dataset)
 
 
@@ -66,7 +65,7 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
     try:
         for batch in batches:
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                for row in batch.slice(start, BATCH_ROWS).to_pylist():
+                for row in _shortest(batch.slice(start, BATCH_ROWS)).to_pylist():
                     number += 1
                     yield number, row
     except UnicodeDecodeError as error:
@@ -78,10 +77,36 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
             row=number + 1,
         ) from error
     except (pa.ArrowException, OSError) as error:
-        raise _broken(file, dataset, file.name.rpartition(".")[2], error, number or None) from error
+        raise broken(file, dataset, file.name.rpartition(".")[2], error, number or None) from error
 
 
-def _broken(file: Readable, dataset: Dataset, form: str, error: Exception, row: int | None) -> DataError:
+def _shortest(batch: Any) -> Any:
+    """A batch whose numbers of single precision are the doubles with their shortest text: 0.1, not 0.10000000149011612."""
+    columns = list(batch.columns)
+    for place, column in enumerate(columns):
+        kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type
+        if (text := _typed(kind, pa.string())) != kind:
+            plain = column.storage if isinstance(column, pa.ExtensionArray) else column
+            columns[place] = plain.cast(text).cast(_typed(kind, pa.float64()))
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _typed(kind: Any, single: Any) -> Any:
+    """A type with another one in the place of numbers of single precision, in lists and structures, too."""
+    if pa.types.is_float32(kind):
+        return single
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_typed(field.type, single)) for field in kind])
+    for is_list, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
+        if is_list(kind):
+            return make(kind.value_field.with_type(_typed(kind.value_type, single)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_typed(kind.value_type, single)), kind.list_size)
+    return kind
+
+
+def broken(file: Readable, dataset: Dataset, form: str, error: Exception, row: int | None) -> DataError:
+    """What to say of a file that ends, or is not what its name says."""
     found = str(error).splitlines()[0] if str(error) else type(error).__name__
     remedy = "copy the file again from where it came"
     return DataError(f"dataset {dataset.name!r}: a whole {form} file", found, remedy, file=file.place, row=row)
@@ -96,7 +121,7 @@ def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
             with closing(book):
                 yield from _sheet(_chosen(book, file, dataset), file, dataset)
         except XLSX_FAULTS as error:
-            raise _broken(file, dataset, "xlsx", error, None) from error
+            raise broken(file, dataset, "xlsx", error, None) from error
 
 
 def _chosen(book: Any, file: Readable, dataset: Dataset) -> Any:
@@ -156,53 +181,3 @@ def _value(cell: Any) -> Any:
             return SheetError(text)
         case value:
             return value
-
-
-def xml(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    """The children of the root element, or every element whose name `records:` gives, as rows.
-
-    A row's columns are its attributes (`@name`), its children's text by their names (`child`, `child/grandchild`;
-    repeated ones one a line) and its own text (`text`). Entities are not resolved and nothing is fetched.
-    """
-    number = 0
-    wanted = dataset.records
-    try:
-        with file.open() as stream:
-            walker = etree.iterparse(
-                stream, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_pis=True
-            )
-            depth = 0
-            for event, element in walker:
-                depth += 1 if event == "start" else -1
-                name = etree.QName(element).localname if isinstance(element.tag, str) else ""
-                if event == "end" and (name == wanted if wanted else depth == 1):
-                    number += 1
-                    yield number, _element(element)
-                    element.clear()
-                    while element.getprevious() is not None:
-                        del element.getparent()[0]
-    except etree.XMLSyntaxError as error:
-        raise _broken(file, dataset, "xml", error, number or None) from error
-    if number == 0 and wanted:
-        raise DataError(
-            f"dataset {dataset.name!r}: elements called {wanted!r}, which `records:` names",
-            "none in the file",
-            "correct `records:` in domain.yaml",
-            file=file.place,
-        )
-
-
-def _element(element: Any) -> dict[str, Any]:
-    columns: dict[str, Any] = {f"@{etree.QName(key).localname}": value for key, value in element.attrib.items()}
-    columns["text"] = (element.text or "").strip()
-    for child in element.iterdescendants(etree.Element):
-        names = [etree.QName(child).localname]
-        names += [etree.QName(above).localname for above in child.iterancestors() if above is not element and _is_below(above, element)]
-        key = "/".join(reversed(names))
-        text = (child.text or "").strip()
-        columns[key] = f"{columns[key]}\n{text}" if columns.get(key) else text
-    return columns
-
-
-def _is_below(above: Any, element: Any) -> bool:
-    return any(parent is element for parent in above.iterancestors())

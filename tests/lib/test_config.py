@@ -1,6 +1,7 @@
 """Settings: which one wins, and which are refused."""
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,19 @@ def test_fields_that_change_how_but_never_what_are_no_identity() -> None:
     assert one.identity() == other.identity()
     assert "workers" not in one.identity()
     assert TuneConfig(seed=1).identity() != one.identity()
+
+
+def test_yaml_that_is_nested_deep_is_refused_at_once(tmp_path: Path) -> None:
+    contents = [word * (20_000 // len(word)) for word in ("[", "{", "- ", "? ", "[\n", "{a: ", "[? ", "- - [")]
+    contents += ["[" * config.MAX_YAML_BYTES, "".join(" " * level + "a:\n" for level in range(1_400))]
+    for content in contents:
+        (tmp_path / "a.yaml").write_text(content)
+        began = time.process_time()
+        with pytest.raises(ConfigError, match="nested more than 100 deep"):
+            config.read_yaml(tmp_path / "a.yaml")
+        assert time.process_time() - began < 5, "it took minutes, and grew with the square of the depth"
+    with pytest.raises(ConfigError, match="nested more than 100 deep"):
+        config.parse_overrides([f"a={contents[0]}"])
+    deepest = "[" * config.MAX_YAML_DEPTH + "]" * config.MAX_YAML_DEPTH
+    (tmp_path / "a.yaml").write_text(deepest)
+    assert str(config.read_yaml(tmp_path / "a.yaml")) == deepest
