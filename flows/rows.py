@@ -95,7 +95,7 @@ def _set_aside(made: dict[str, Path]) -> Iterator[Row]:
             for row in iterate(folder, "set_aside"):
                 record = content_of(row)  # ingest keeps the columns as they were read, later stages the record
                 content = record if stage == "ingest" else {key: value for key, value in record.items() if key in SHOWN}
-                place = {key: record[key] for key in ("page", "heading") if stage != "ingest" and key in record}
+                place: Row = {key: record[key] for key in ("page", "heading") if stage != "ingest" and key in record}
                 yield {**row, **place, "stage": stage, "record": content}
 
 

@@ -28,7 +28,6 @@ from tasks.lib.agent import FAILED, JOB, LAUNCHER, LEARNED, TOLD
 from tasks.lib.errors import ConfigError, SlmforgeError, StageError
 from tasks.lib.training_config import TrainingConfig
 
-OWNED = ("per_device_train_batch_size", "gradient_accumulation_steps", "deepspeed", "use_cpu", "ddp_backend", "accelerator_config")
 TAIL = 15  # lines of a log in an error
 
 
@@ -63,13 +62,6 @@ def devices(cfg: TrainingConfig) -> int:
     else:
         count = cfg.devices
     cfg.shared(count)
-    owned = [name for name in OWNED if name in cfg.trainer]
-    if count > 1 and owned:
-        raise ConfigError(
-            f"trainer: {{{owned[0]}: ...}} with {count} devices",
-            "a setting that follows from `batch`, `accumulation`, `devices` and `parallel`",
-            "take it out of `trainer:`",
-        )
     return count
 
 

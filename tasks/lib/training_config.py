@@ -26,6 +26,7 @@ FIXED = {
     **dict.fromkeys(("trust_remote_code", "model_init_kwargs"), "the model is loaded from safetensors, without code"),
     **dict.fromkeys(("dataset_kwargs", "packing", "padding_free", "remove_unused_columns"), "blocks are packed before they are trained on"),
     **dict.fromkeys(("assistant_only_loss", "completion_only_loss"), "the loss sees the answers only, in any case"),
+    **dict.fromkeys(("ddp_backend", "accelerator_config"), "it follows from `devices`, `parallel` and `device`"),
     "precompute_ref_log_probs": "the reference is asked once, before the training",
 }  # fmt: skip
 

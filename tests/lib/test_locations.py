@@ -34,7 +34,7 @@ def refused(model: type[Declared], values: Any) -> ConfigError:
         ({"base": {"source": {"kind": "scratch", "layers": "two"}}}, "base.source.layers: ", "correct base.source.layers"),
         ({"base": {"source": {**HUB, "revison": 1}}}, "base.source.revison: unknown", "'revision'"),
         ({"base": {"source": {"path": "x"}}}, "base.source: ", "`kind: folder`"),
-        ({"base": {"source": {"kind": "pickle"}}}, "base.source: ", "`kind: scratch`"),
+        ({"base": {"source": {"kind": "pickle"}}}, "base.source: ", "one of: scratch, folder, hub"),
         ({"tune": {"method": {"kind": "lora", "rnak": 4}}}, "tune.method.rnak: unknown key", "'rank'"),
         ({"tune": {"method": {"kind": "lora", "targets": 4}}}, "tune.method.targets: ", "correct tune.method.targets"),
         ({"tune": {"method": {"kind": "full", "rank": 4}}}, "tune.method.rank: unknown key", "`kind: lora`"),

@@ -298,7 +298,7 @@ def test_a_spool_file_is_never_seen_without_its_lock_and_its_first_line(mlflow: 
 
 HOLD = """
 import time
-from tasks.lib import delivery
+from tasks.lib import tracking_store
 with tracking_store.store_lock(wait=True):
     print("held", flush=True)
     time.sleep(4)

@@ -91,11 +91,6 @@ def test_an_expectation_that_is_none_is_refused_by_name_and_leaves_nothing(entry
         ({"plausible_doses": {}}, "a pack", "did you mean expect_column_values_to_hold_plausible_doses?"),
         ({"expect_nothing": {}}, "neither", "domains/README.md"),
         (
-            {"expect_column_values_to_not_be_null": {"column": "prompt", "severity": "warn"}},
-            "severity 'warn'",
-            "write critical, warning or info",
-        ),
-        (
             {"expect_column_values_to_not_be_null": {"colum": "prompt"}},
             "colum: extra fields not permitted",
             "arguments are severity, column",
