@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,18 @@ def look(file: Path, name: str, relative: str, encoding: str | None = None) -> t
         ConfigError: if no dataset can have that name, or no text that encoding.
     """
     _plain(name, relative, {"encoding": encoding})
+    with _first(file, name, relative) as first:
+        how = _how(first, name, relative, encoding)
+    return how, _first_rows(file, _plain(name, relative, how))
+
+
+def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Entry:
+    """How a file is written, where its name does not say it."""
     how: Entry = {}
-    first = _first(file, name, relative)
     form = format_of(first, name)
     if encoding is not None and form not in (*TEXTS, "html"):
         raise ConfigError(
-            "--encoding for a text file", f"{file.name}, a {form} file, which says itself how its text is written", "leave it out"
+            "--encoding for a text file", f"{Path(first.name).name}, a {form} file, which says itself how its text is written", "leave it out"
         )
     if encoding is None and form in TEXTS:
         encoding = encoding_of(first)
@@ -66,19 +73,22 @@ def look(file: Path, name: str, relative: str, encoding: str | None = None) -> t
         how["delimiter"] = mark
     if form == "json" and (path := _records(first, _plain(name, relative, how))) is not None:
         how["records"] = path
-    return how, _first_rows(file, _plain(name, relative, how))
+    return how
 
 
-def _first(file: Path, name: str, relative: str) -> Readable:
+@contextmanager
+def _first(file: Path, name: str, relative: str) -> Iterator[Readable]:
+    """The first file of an archive, or the file itself; a member of a tar is there only as long as this."""
     for first in files.members(file, relative, name):
         ole.refuse(first, name)
-        return first
+        yield first
+        return
     raise DataError(f"dataset {name!r}: files in an archive", "none", "add an archive that holds files", file=file)
 
 
 def unusual(file: Path, entry: Entry) -> str | None:
     """A piece of the first line with a letter beyond ASCII, as the entry's encoding reads it; None where there is none."""
-    with _first(file, entry["name"], entry["source"]["path"]).open() as stream:
+    with _first(file, entry["name"], entry["source"]["path"]) as first, first.open() as stream:
         for line in io.TextIOWrapper(stream, encoding=entry["encoding"], errors="replace"):
             if (found := re.search(r"[^\x00-\x7f\ufeff]", line)) is not None:
                 return line[max(0, found.start() - ROUND) : found.end() + ROUND].strip()
@@ -122,11 +132,11 @@ def _records(file: Readable, dataset: Dataset) -> str | None:
         return None  # its reader says so where it is no list
     lists = [key for key, value in document.items() if isinstance(value, list) and value and all(isinstance(v, dict) for v in value)]
     if len(lists) == 1:
-        return f".[{json.dumps(lists[0])}]"
+        return f".[{json.dumps(lists[0])}][]"
     if document and all(isinstance(value, dict) for value in document.values()):
-        return "to_entries | map({key} + .value)"
+        return "to_entries[] | {key} + .value"
     found = f"an object with the keys {', '.join(map(repr, list(document)[:8]))}"
-    raise DataError("rows in a JSON document", found, "write the entry into domain.yaml by hand, with `records:` (jq)", file=file.place)
+    raise DataError("rows in a JSON document", found, "write the entry into domain.yaml by hand, with `records:` (jq), such as `records: .data[]`", file=file.place)
 
 
 def role_and_map(rows: list[SourceRow], form: str, asked: Role | None) -> Entry:
