@@ -21,7 +21,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="3")
+@stage(version="4")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -49,6 +49,7 @@ def _key(row: Row) -> str:
     Rows of an evaluation set repeat only within their own dataset.
     """
     words = [f"{key}={folded(row[key])}" for key in (*CONTENT, "winner") if key in row]
+    words += [f"{turn['role']}={folded(turn['content'])}" for turn in row.get("history", [])]
     scope = row["dataset"] if row["role"] == "eval" else ""
     return digests.of_text("\x1f".join([scope, str(row.get("rating", "")), *words]))
 

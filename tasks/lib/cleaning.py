@@ -50,6 +50,10 @@ def put_right(row: Row, min_chars: int) -> tuple[Row, str | None]:
     That is: a field is empty or a byte-order mark alone, or a corpus document has fewer than `min_chars` characters.
     """
     new = {key: clean(value) if key in CONTENT else value for key, value in row.items()}
+    if row.get("history"):
+        new["history"] = [{**turn, "content": clean(turn["content"])} for turn in row["history"]]
+        if not all(turn["content"] for turn in new["history"]):
+            return new, "empty-turn"
     for key in CONTENT:
         if key in row and key != "system" and not new[key]:
             return new, "bom-only" if is_only_marks(row[key]) else f"empty-{NAMES.get(key, key)}"

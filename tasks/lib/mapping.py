@@ -8,7 +8,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any
 
-from tasks.lib import chemistry
+from tasks.lib import chats, chemistry, nested
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import Row
@@ -57,7 +57,7 @@ def require_columns(dataset: Dataset, source: SourceRow) -> None:
 def missing_column(dataset: Dataset, source: SourceRow) -> tuple[str, str, str] | None:
     """What was asked, found and is to do where a row lacks a column that the map names; None where it has all."""
     row = source.columns
-    for name in (name for name in columns_used(dataset) if name not in row):
+    for name in (name for name in columns_used(dataset) if not nested.has(row, name)):
         near = difflib.get_close_matches(name, row.keys(), 1)
         return (
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
@@ -82,9 +82,10 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     columns = columns_used(dataset) if columns is None else columns
     if source.aside is not None:
         raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
-    if missing := [name for name in columns if name not in source.columns]:
+    if missing := [name for name in columns if not nested.has(source.columns, name)]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}", f"column {missing[0]!r}")
-    cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}
+    chat = [name for _, name in _parts(dataset.map["messages"])] if "messages" in dataset.map else []
+    cells = {name: _cell(dataset, name, nested.cell(source.columns, name)) for name in columns if name not in chat}
     record: Row = {
         **place_of(dataset, source),
         "role": dataset.role,
@@ -95,7 +96,10 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         "choices": dataset.choices,
     }
     for key, template in dataset.map.items():
-        record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+        if key != "messages":
+            record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+    if chat:
+        record |= _conversation(dataset, nested.cell(source.columns, str(chat[0])), record.get("system", ""))
     if "rating" in record:
         record["rating"] = _number(record["rating"], column_of(dataset, "rating"))
     if "winner" in record and record["winner"] not in ("a", "b"):
@@ -105,12 +109,26 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     return record
 
 
+def _conversation(dataset: Dataset, value: Any, system: str) -> Row:
+    """The fields of a conversation; its own system message goes before the map's."""
+    where = column_of(dataset, "messages")
+    try:
+        said = chats.conversation(value)
+    except chats.Malformed as fault:
+        raise SetAside(fault.reason, f"{where}: {fault.detail}", where) from fault
+    for text in (said.system, said.prompt, said.response, *(turn["content"] for turn in said.history)):
+        _cell(dataset, "", text)  # half a character is as wrong here as in a cell
+    made: Row = {"prompt": said.prompt, "response": said.response, "history": said.history or None}
+    return made | ({"system": said.system or system} if said.system or system else {})
+
+
 def _unknown(where: str, found: str) -> SetAside:
     return SetAside("unknown-value", f"{where} {found}", where)
 
 
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
     kind, where = dataset.columns.get(name), f"column {name!r}"
+    _require_plain(value, name)
     text = _text(value)
     if isinstance(value, SheetError):
         raise SetAside("spreadsheet-error", f"{where} shows {value}", where)
@@ -134,6 +152,12 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
         if (fault := chemistry.smiles_fault(text)) is not None:
             raise SetAside("unreadable-smiles", f"{where}: {fault}", where)
     return text
+
+
+def _require_plain(value: Any, name: str) -> None:
+    if (path := nested.path_into(value, name)) is not None:
+        where = f"column {name!r}"
+        raise SetAside("nested-value", f"{where} holds an object; its parts can be mapped, such as {{{path}}}", where)
 
 
 def _number(text: str, where: str) -> float:

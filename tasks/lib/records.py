@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("holdout", pa.int64()),
+        # the turns before `prompt`, in a conversation
+        ("history", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
 ASIDE = pa.schema(
@@ -43,6 +45,11 @@ ASIDE = pa.schema(
 )
 
 Row = dict[str, Any]
+
+
+def texts(row: Row) -> list[str]:
+    """All that a row says, the earlier turns of a conversation first."""
+    return [*(turn["content"] for turn in row.get("history") or []), *(row[key] for key in CONTENT if row.get(key))]
 
 
 class LedgerLine(Declared):
