@@ -14,7 +14,7 @@ from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.pairs import pairs_of
-from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate, texts
+from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate, lost, texts
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 
@@ -42,6 +42,10 @@ class Split(Artifact):
     counts: dict[str, int]
     eval_sets: dict[str, int]
     sizes: dict[str, dict[str, Size]] = {}
+
+    def refusal(self) -> str | None:
+        """The datasets of which nothing is left: what they were brought for would be missing, unseen."""
+        return "; ".join(lost(self.ledger)) or None
 
     def eval_file(self, name: str) -> Path:
         """The JSON-lines file of an evaluation set."""

@@ -12,7 +12,7 @@ from tasks.lib import chats, chemistry, nested
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import Row
-from tasks.lib.rows import SheetError, SourceRow
+from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can hold it as UTF-8
 
@@ -155,6 +155,9 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
 
 
 def _require_plain(value: Any, name: str) -> None:
+    """Set aside what would not be text: an object, or a formula that nothing has computed."""
+    if isinstance(value, FormulaWithoutValue):
+        raise SetAside("formula-without-value", f"column {name!r} holds {value}, and the file keeps no result of it", f"column {name!r}")
     if (path := nested.path_into(value, name)) is not None:
         where = f"column {name!r}"
         raise SetAside("nested-value", f"{where} holds an object; its parts can be mapped, such as {{{path}}}", where)

@@ -197,6 +197,16 @@ def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
     return list(made.values())
 
 
+def lost(ledger: list[LedgerLine]) -> list[str]:
+    """A sentence on each dataset of which no row is used."""
+    return [
+        f"nothing of dataset {line.dataset!r} is used: of its {line.rows_in:,} rows, "
+        + ", ".join(f"{count:,} are set aside as {reason}" for reason, count in line.set_aside.items())
+        for line in by_dataset(ledger)
+        if line.rows_used == 0
+    ]
+
+
 def introduced(ledger: list[LedgerLine]) -> list[str]:
     """A sentence on each dataset that nobody brought."""
     return [f"{line.dataset} is {INTRODUCED[line.file]}." for line in ledger if line.kind == "public" and line.file in INTRODUCED]

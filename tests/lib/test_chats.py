@@ -118,7 +118,9 @@ def test_a_template_that_rewrites_earlier_turns_is_a_piece_for_each_answer(token
     assert ["a river" in told[0], "no word" in told[1], len(told)] == [True, True, 2]
 
 
-@pytest.mark.parametrize(("card", "says"), [({"map": {"messages": "Q {m}"}}, "maps one column"), ({"map": MAP, "holdout": 1}, "one answer")])
+@pytest.mark.parametrize(
+    ("card", "says"), [({"map": {"messages": "Q {m}"}}, "maps one column"), ({"map": MAP, "holdout": 1}, "one answer")]
+)
 def test_what_a_conversation_cannot_be_is_refused(card: dict[str, Any], says: str, workplace: Path) -> None:
     with pytest.raises(ValidationError, match=says):
         resolved(workplace, "chat", "tune", [{"messages": said("a", "b")}], **card)
