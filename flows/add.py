@@ -127,6 +127,7 @@ def _pair(word: str) -> tuple[str, str]:
 
 def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], said: str | None) -> None:
     print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}")
+    print(f"read as {propose.written(file, entry, rows)}")
     if unused := propose.unused(entry, rows):
         print(f"not used: {', '.join(map(repr, unused))}")
     print(f"\n{entries.text([entry])}")

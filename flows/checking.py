@@ -64,7 +64,7 @@ def _print(domain: Domain, data: Split, checked: Checked) -> None:
     """For machines."""
     datasets = [
         {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
-         "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
+         "written": line.written, "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
         for line in by_dataset(data.ledger)
     ]  # fmt: skip
     expectations = [verdict.identity() for verdict in checked.verdicts]

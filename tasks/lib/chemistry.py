@@ -55,6 +55,13 @@ def canonical_fault(smiles: str) -> str | None:
     return f"the canonical SMILES is {canonical}"
 
 
+def canonical(smiles: str) -> str:
+    """RDKit's canonical spelling of a molecule; what cannot be read stays as it is."""
+    chem = _chem()
+    molecule = chem.MolFromSmiles(smiles)
+    return smiles if molecule is None else str(chem.MolToSmiles(molecule))
+
+
 def fragments_fault(smiles: str) -> str | None:
     """How many unconnected molecules a SMILES holds if more than one: a salt, a solvate or a mixture; else None."""
     if "." not in smiles:

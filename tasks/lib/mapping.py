@@ -11,7 +11,7 @@ from typing import Any
 from tasks.lib import chats, chemistry, nested
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
-from tasks.lib.records import Row
+from tasks.lib.records import CONTENT, Row
 from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one; no file can hold it as UTF-8
@@ -98,6 +98,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     for key, template in dataset.map.items():
         if key != "messages":
             record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+    record["canonical"] = _canonical(dataset, cells) or None
     if chat:
         record |= _conversation(dataset, nested.cell(source.columns, str(chat[0])), record.get("system", ""))
     if "rating" in record:
@@ -120,6 +121,17 @@ def _conversation(dataset: Dataset, value: Any, system: str) -> Row:
         _cell(dataset, "", text)  # half a character is as wrong here as in a cell
     made: Row = {"prompt": said.prompt, "response": said.response, "history": said.history or None}
     return made | ({"system": said.system or system} if said.system or system else {})
+
+
+def _canonical(dataset: Dataset, cells: dict[str, str]) -> list[dict[str, str]]:
+    """The fields in which a molecule stands, with its canonical spelling: by it, two rows are compared."""
+    molecules = {name: chemistry.canonical(cells[name]) for name, kind in dataset.columns.items() if kind == "smiles" and name in cells}
+    spelt = {**cells, **molecules}
+    return [
+        {"field": key, "text": "".join(literal + ("" if name is None else spelt[name]) for literal, name in _parts(template))}
+        for key, template in dataset.map.items()
+        if key in CONTENT and any(name in molecules for _, name in _parts(template))
+    ]
 
 
 def _unknown(where: str, found: str) -> SetAside:

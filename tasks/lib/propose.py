@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import cleaning, files, ole
+from tasks.lib import cleaning, files, ole, writing
 from tasks.lib.config import build
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import ConfigError, DataError
@@ -194,6 +194,11 @@ def require_mapped(entry: Entry, rows: list[SourceRow]) -> None:
     """
     if (fault := missing_column(_dataset(entry), rows[0])) is not None:
         raise ConfigError(*fault)
+
+
+def written(file: Path, entry: Entry, rows: list[SourceRow]) -> str:
+    """How the file is read: format, encoding, delimiter, packing."""
+    return writing.of(_dataset(entry), file, rows[0].file)
 
 
 def unused(entry: Entry, rows: list[SourceRow]) -> list[str]:

@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("holdout", pa.int64()),
+        # fields with a molecule, the molecule in its canonical spelling
+        ("canonical", pa.list_(pa.struct([("field", pa.string()), ("text", pa.string())]))),
         # the turns before `prompt`, in a conversation
         ("history", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
@@ -65,6 +67,7 @@ class LedgerLine(Declared):
     rows_in: int
     rows_used: int
     set_aside: dict[str, int]
+    written: str = ""  # how the file is: format, encoding, delimiter, packing
 
     @property
     def balanced(self) -> bool:
@@ -189,6 +192,7 @@ def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
         added = Counter(first.set_aside) + Counter(line.set_aside)
         made[line.dataset] = first.model_copy(
             update={
+                "written": first.written if first.written == line.written else "several formats",
                 "rows_in": first.rows_in + line.rows_in,
                 "rows_used": first.rows_used + line.rows_used,
                 "set_aside": dict(sorted(added.items())),

@@ -3,7 +3,7 @@
 import itertools
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,10 @@ def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         files.require_safe_zip(path, dataset.name)
         try:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            with closing(book), closing(openpyxl.load_workbook(path, read_only=True)) as formulas:
+            formulas = openpyxl.load_workbook(path, read_only=True) if _has_formulas(path) else None
+            with closing(book), nullcontext() if formulas is None else closing(formulas):
                 sheet = _chosen(book, file, dataset)
-                again = formulas[sheet.title] if _has_formulas(path) else None
-                yield from _sheet(sheet, again, file, dataset)
+                yield from _sheet(sheet, None if formulas is None else formulas[sheet.title], file, dataset)
         except XLSX_FAULTS as error:
             raise _broken(file, dataset, "xlsx", error, None) from error
 
