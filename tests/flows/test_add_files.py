@@ -133,3 +133,31 @@ def test_what_records_yields_and_is_no_row_is_told(legal: Path, workplace: Path)
     with pytest.raises(DataError, match=re.escape("what `records: .data | length` yields")) as refused:
         read("a")
     assert "`records: .data[]`" in str(refused.value)
+
+
+def test_what_the_map_leaves_out_and_how_the_file_is_read_are_shown(legal: Path, workplace: Path) -> None:
+    rows = [{**row, "id": i, "source": "desk"} for i, row in enumerate(ROWS)]
+    (workplace / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    done = run("add", "legal", "a.jsonl.gz", *SAID)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "not used: 'id', 'source'" in done.output
+    assert "read as jsonl in utf-8, packed with gzip" in done.output
+
+
+def test_a_map_that_most_rows_do_not_fit_is_not_written_unasked(legal: Path, workplace: Path) -> None:
+    before = (legal / "domain.yaml").read_bytes()
+    rows = [{"question": f"{i}?", "answer": "" if i % 3 else "so"} for i in range(12)]
+    (workplace / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run("add", "legal", "a.jsonl", *SAID)
+    assert done.exit_code == 2
+    assert "4 of the first 12, 8 set aside: empty-answer" in done.output
+    assert (legal / "domain.yaml").read_bytes() == before
+
+
+def test_a_text_that_is_a_table_is_proposed_as_one(legal: Path, workplace: Path) -> None:
+    (workplace / "a.txt").write_text("question\tanswer\n" + "".join(f"{row['question']}\t{row['answer']}\n" for row in ROWS))
+    done = run("add", "legal", "a.txt", *SAID)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert entry(legal, "a")["format"] == "tsv"
+    assert "looks like a table" in done.output
+    assert [row.columns for row in read("a")[1]] == ROWS
