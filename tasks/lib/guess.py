@@ -18,7 +18,7 @@ SPOKEN, REPORT = (
 )  # a talk and what is written of it
 # what a question is asked about, in the order in which it is shown
 CONTEXT = ("context", "contexts", "passage", "background", "pre_text", "table", "post_text")
-RESPONSE = ("response", "answer", "output", "completion", "a", "target", "reply", "summary")
+RESPONSE = ("response", "answer", "answers", "output", "completion", "a", "target", "reply", "summary")
 LABEL = ("label", "category", "class", "intent", "tag", "sentiment", "topic")
 BETTER, WORSE = ("chosen", "better", "preferred", "winner_text"), ("rejected", "worse", "loser_text")
 RATING = ("rating", "score", "judgment", "judgement", "grade", "stars")
