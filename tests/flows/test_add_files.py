@@ -115,7 +115,7 @@ def test_a_file_that_is_added_is_read_whole(name: str, legal: Path, workplace: P
     assert name == "a.pdf" or [{key: row.columns[key] for key in ("question", "answer")} for row in rows] == ROWS
 
 
-@pytest.mark.parametrize("records", [".data", ".data[]", "[.data[]]"])
+@pytest.mark.parametrize("records", [".data", ".data[]", "'[.data[]]'"])
 def test_records_may_be_a_stream_or_one_list(records: str, legal: Path, workplace: Path) -> None:
     (workplace / "a.json").write_text(json.dumps({"data": ROWS}))
     assert run("add", "legal", "a.json", *SAID).exit_code == 0
