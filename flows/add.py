@@ -9,7 +9,7 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import digests, domain, files, parts, places, propose
+from tasks.lib import digests, domain, files, guess, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError
 from tasks.lib.records import CONTENT
@@ -46,8 +46,9 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     records, aside = propose.sample(entry, rows, build(CleanConfig, card.config.get("clean", {}), "`clean` under `config:`").min_chars)
     _show(file, entry, rows, given["encoding"])
     _show_records(rows, records, aside)
-    if agreed and not records:
-        raise ConfigError("a row that can be used, with --yes", f"none of the first {len(rows)}", "correct --map and --role, or the file")
+    if agreed and len(records) * 2 < len(rows):
+        found = f"{len(records) or 'none'} of the first {len(rows)}{_reasons(aside)}"
+        raise ConfigError("rows of which most can be used, with --yes", found, "correct --map and --role, or the file")
     entry |= {"licence": given["licence"] or _licence(name), "kind": given["kind"] or _kind()}
     if not agreed and not click.confirm(f"Write this entry into {folder / 'domain.yaml'}?"):
         print("nothing was written")
@@ -70,8 +71,8 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
     """The entry, as far as the file tells it, and the file's first rows."""
     name, source = given["name"] or _name(file), {"path": relative}
     how, rows = propose.look(file, name, relative, given["encoding"])
-    form = Path(rows[0].file).suffix.lstrip(".").lower()
-    made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else propose.role_and_map(rows, form, given["role"])
+    form = how.get("format", Path(rows[0].file).suffix.lstrip(".").lower())
+    made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else guess.role_and_map(rows, form, given["role"])
     if made["role"] is None:
         raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")
     entry = {"name": name, "role": made.pop("role"), "source": source, **how, **made}
@@ -125,8 +126,13 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], said: str | None) -> None:
-    print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}\n")
-    print(entries.text([entry]))
+    print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}")
+    print(f"read as {propose.written(file, entry, rows)}")
+    if unused := propose.unused(entry, rows):
+        print(f"not used: {', '.join(map(repr, unused))}")
+    print(f"\n{entries.text([entry])}")
+    if entry.get("format") == "tsv" and file.suffix.lower() == ".txt":
+        print("It looks like a table with tabs between its cells. If it is plain text, take `format: tsv` away.\n")
     if "encoding" in entry:
         print(f"{'You say that' if said else 'Its bytes look as if'} the text is written in {entry['encoding']}; then a line reads:")
         print(f"  {propose.unusual(file, entry) or '(no letter beyond ASCII)'}")
@@ -137,15 +143,22 @@ def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], said: str | 
 
 
 def _show_records(rows: list[SourceRow], records: list[dict[str, Any]], aside: Counter[str]) -> None:
-    reasons = "".join(f", {n} set aside: {why}" for why, n in aside.items())
-    print(f"Of the first {len(rows)} rows, about {len(records)} can be used, as far as a single row tells{reasons}")
+    print(f"Of the first {len(rows)} rows, about {len(records)} can be used, as far as a single row tells{_reasons(aside)}")
+    if len(records) * 2 < len(rows):
+        print("Most rows would be set aside: the map, the role or the format is probably not right for this file.")
     for record in records[:SHOWN]:
         print(f"\nrow {record['row']}, as the model will see it:")
         for field in CONTENT:
             if record.get(field):
                 text = " ".join(record[field].split())
                 print(f"  {field}: {text if len(text) <= 300 else text[:300] + ' …'}")
+        if record.get("history"):
+            print(f"  and {len(record['history'])} turns before; every answer in them is trained on too")
     print()
+
+
+def _reasons(aside: Counter[str]) -> str:
+    return "".join(f", {n} set aside: {why}" for why, n in aside.items())
 
 
 def _licence(name: str) -> str:

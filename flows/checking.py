@@ -12,7 +12,7 @@ from tasks.lib.domain import Domain
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
-from tasks.lib.records import by_dataset, files
+from tasks.lib.records import by_dataset, files, lost
 from tasks.split import Split
 
 
@@ -40,14 +40,19 @@ def check(asked: Order, as_json: bool) -> None:
 
 def _prepared(job: Job[Any], current: Session) -> tuple[Split, DataError | None]:
     """The data, and why nothing may be trained on them."""
-    direct = Direct(current)
-    try:
-        return prepare.under(direct, job), None
-    except DataError as error:
-        if current.events[-1].state != "refused":
-            raise
-        current.listener = _but_ingest(current.listener)
-        return unjudged.under(direct, job), error
+    direct, first = Direct(current), None
+    for attempt in (prepare, unjudged):
+        try:
+            return attempt.under(direct, job), first
+        except DataError as error:
+            last = current.events[-1]
+            if last.state != "refused":
+                raise
+            first = first or error
+            if isinstance(last.artifact, Split):
+                return last.artifact, first
+            current.listener = _but_ingest(current.listener)
+    raise AssertionError("what the expectations say stops only the first")
 
 
 def _but_ingest(listener: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -59,11 +64,16 @@ def _print(domain: Domain, data: Split, checked: Checked) -> None:
     """For machines."""
     datasets = [
         {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
-         "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
+         "written": line.written, "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
         for line in by_dataset(data.ledger)
     ]  # fmt: skip
     expectations = [verdict.identity() for verdict in checked.verdicts]
-    told = {"domain": domain.name, "warnings": domain.card.unstated, "datasets": datasets, "expectations": expectations}
+    told = {
+        "domain": domain.name,
+        "warnings": [*domain.card.unstated, *lost(data.ledger)],
+        "datasets": datasets,
+        "expectations": expectations,
+    }
     print(json.dumps(told, indent=1))
 
 
@@ -75,6 +85,8 @@ def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> No
     screen.ledger(data.ledger, f"{domain.name}: what became of every row")
     for sentence in domain.card.unstated:
         screen.say("warning", "yellow", sentence)
+    for sentence in lost(data.ledger):
+        screen.say("fails", "red", sentence)
     for verdict in checked.verdicts:
         if not verdict.passed:
             screen.say(*(("fails", "red") if verdict.stops else ("warning", "yellow")), verdict.sentence())

@@ -98,6 +98,9 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     table.add_section()
     table.add_row("all", "", "", f"{rows_in:,}", f"{used:,}", f"{rows_in - used:,} rows", style="bold")
     console.print(table)
+    for line in by_dataset(lines):
+        if line.written not in ("", "built in"):
+            console.print(Text(f"{line.dataset}: read as {line.written}", "dim"), soft_wrap=not console.is_terminal)
     for sentence in introduced(lines):
         console.print(Text(sentence, "dim"), soft_wrap=not console.is_terminal)
 

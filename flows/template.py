@@ -46,7 +46,7 @@ datasets:
 """
 EXPECTATIONS = """\
 # What must hold of the data, under Great Expectations' own names, by role.
-packs: []                       # more of them by subject: healthcare, finance, chemistry
+packs: []                       # more of them by subject: text, healthcare, finance, chemistry
 tune:
   - expect_column_values_to_not_be_null: {column: response, mostly: 0.99}
 """

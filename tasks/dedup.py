@@ -21,7 +21,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="3")
+@stage(version="4")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -44,19 +44,37 @@ def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
 
 
 def _key(row: Row) -> str:
-    """What makes two rows of one role the same: their content, spacing and the case of plain words aside.
+    """What makes two rows of one role the same: their content, spacing, the case of plain words and the spelling of molecules aside.
 
     Rows of an evaluation set repeat only within their own dataset.
     """
+    row = _compared(row)
     words = [f"{key}={folded(row[key])}" for key in (*CONTENT, "winner") if key in row]
+    words += [f"{turn['role']}={folded(turn['content'])}" for turn in row.get("history", [])]
     scope = row["dataset"] if row["role"] == "eval" else ""
     return digests.of_text("\x1f".join([scope, str(row.get("rating", "")), *words]))
 
 
+def _compared(row: Row) -> Row:
+    """A row as it is compared: molecules in their canonical spelling."""
+    return {**row, **{spelt["field"]: spelt["text"] for spelt in row.get("canonical", [])}}
+
+
+def _value(text: str) -> str:
+    """A number whatever its spelling, or a word."""
+    try:
+        return str(float(text))
+    except ValueError:
+        return folded(text)
+
+
 def _contradictions(folder: Path, role: str) -> dict[str, str]:
-    """Row ids of one role that contradict another row: same question, another label or rating or winner."""
+    """Row ids of one role that contradict another row: same question, another label, value, rating or winner.
+
+    Without choices, a molecule's answer of one word is a value: there is one of it. Longer texts may differ.
+    """
     answers: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in iterate(folder, role):
+    for row in map(_compared, iterate(folder, role)):
         asked = (row["dataset"], row.get("system", ""), row.get("prompt", ""))
         if "rating" in row:
             answers["rating", *asked, row["answer"]][str(row["rating"])].append(row["id"])
@@ -66,6 +84,8 @@ def _contradictions(folder: Path, role: str) -> dict[str, str]:
             answers["choice", *asked, first, second][better].append(row["id"])
         elif row.get("choices"):
             answers["label", *asked][row["response"]].append(row["id"])
+        elif row.get("canonical") and len(row.get("response", "").split()) == 1:
+            answers["value", *asked][_value(row["response"])].append(row["id"])  # a number or a word about one molecule
     found = {}
     for (kind, *_), by_answer in answers.items():
         if len(by_answer) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests, progress, store
+from tasks.lib import digests, progress, store, writing
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
@@ -213,6 +213,7 @@ def _line(resolved: ResolvedDataset, file: str, counts: Counts) -> LedgerLine:
         rows_in=counts.rows[place],
         rows_used=counts.used[place],
         set_aside=dict(sorted(counts.aside.get(place, Counter()).items())),
+        written=writing.of(dataset, origin.path, file),
     )
     require_balance(line)
     return line

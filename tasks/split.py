@@ -14,7 +14,7 @@ from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.pairs import pairs_of
-from tasks.lib.records import CONTENT, LedgerLine, Records, RecordWriter, Row, advance, iterate
+from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate, lost, texts
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 
@@ -42,6 +42,10 @@ class Split(Artifact):
     counts: dict[str, int]
     eval_sets: dict[str, int]
     sizes: dict[str, dict[str, Size]] = {}
+
+    def refusal(self) -> str | None:
+        """The datasets of which nothing is left: what they were brought for would be missing, unseen."""
+        return "; ".join(lost(self.ledger)) or None
 
     def eval_file(self, name: str) -> Path:
         """The JSON-lines file of an evaluation set."""
@@ -91,7 +95,7 @@ class _Splitting:
         return {part: {name: Size(**size) for name, size in sizes.items()} for part, sizes in sorted(self._sizes.items())}
 
     def _measure(self, row: Row, part: str) -> None:
-        self._sizes[part][row["dataset"]].update(rows=1, characters=sum(len(row.get(key) or "") for key in CONTENT))
+        self._sizes[part][row["dataset"]].update(rows=1, characters=sum(map(len, texts(row))))
 
     def keep(self, row: Row, role: str, valid: set[str]) -> None:
         """Send a row to train or valid."""
@@ -117,8 +121,8 @@ class _Splitting:
         """Whether a training row is out because an evaluation row asks the same; it is set aside then."""
         if "prompt" not in row:
             return False
-        question = _question(row)
-        other = self._asked.get(question)
+        questions = _questions(row)
+        other = next((self._asked[question] for question in questions if question in self._asked), None)
         if other is not None and self._cfg.overlap == "refuse":
             raise DataError(
                 "training rows and evaluation rows that have no question in common",
@@ -127,7 +131,7 @@ class _Splitting:
                 file=row["file"],
                 row=row["row"],
             )
-        if other is None and question not in self._held_questions:
+        if other is None and not self._held_questions.intersection(questions):
             return False
         self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
         return True
@@ -154,12 +158,23 @@ class _Splitting:
 
 def _group(row: Row) -> str:
     """What must stay together: the declared group, else the question or the text itself."""
-    key = row.get("group") or row.get("prompt") or row.get("text") or row["id"]
+    key = row.get("group") or _opening(row) or row.get("text") or row["id"]
     return digests.of_text(f"{row['dataset'] if row.get('group') else ''}\x1f{key}")
+
+
+def _opening(row: Row) -> str:
+    """The first question of a row: conversations that begin alike stay together."""
+    return str(row["history"][0]["content"]) if row.get("history") else str(row.get("prompt", ""))
 
 
 def _question(row: Row) -> str:
     return digests.of_text(folded(f"{row.get('system', '')} {row['prompt']}"))
+
+
+def _questions(row: Row) -> list[str]:
+    """What a row asks; of a conversation each of its questions, as if nothing went before."""
+    turns = [turn["content"] for turn in row.get("history") or [] if turn["role"] == "user"]
+    return [_question(row), *(_question({**row, "prompt": text}) for text in turns)]
 
 
 def _groups(rows: Iterable[Row], share: float) -> set[str]:

@@ -15,6 +15,7 @@ import pytest
 from rdkit import Chem, RDLogger
 
 from flows.prepare import prepare
+from tasks.check import Checked
 from tasks.lib import digests, readers, store
 from tasks.lib.domain import Dataset
 from tasks.lib.execute import Direct, Session
@@ -37,6 +38,7 @@ class Prepared:
         session = Session(domain=domain, flow="prepare")
         self.split: Split = prepare.under(Direct(session), prepare.job(Order(domain, edition="full", mirror=str(MIRROR))))
         self.stages = [event.record for event in session.events if event.record is not None and "ledger" in event.record.facts]
+        self.verdicts = [v for event in session.events if isinstance(event.artifact, Checked) for v in event.artifact.verdicts]
         self.lines = {line.dataset: line for line in self.split.ledger}
 
     def aside(self, dataset: str) -> dict[str, str]:
@@ -78,6 +80,11 @@ def repeats(texts: list[str]) -> set[int]:
 def unreadable(smiles: list[str]) -> set[int]:
     RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # rdkit ships no stub for its logger
     return {number for number, text in enumerate(smiles, start=1) if Chem.MolFromSmiles(text.strip()) is None}
+
+
+def canonical(smiles: str) -> str:
+    molecule = Chem.MolFromSmiles(smiles.strip())
+    return smiles if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def numbers(aside: dict[str, str], reason: str) -> set[int]:
@@ -196,13 +203,56 @@ def test_tox21_cells_without_a_measurement_repeats_and_contradictions_are_told_a
     labels: dict[str, set[str]] = {}
     for n, row in enumerate(rows, start=1):
         if n not in wrong | missing:
-            labels.setdefault(row["smiles"], set()).add(row["SR-MMP"])
-    both = {n for n, row in enumerate(rows, start=1) if n not in wrong | missing and len(labels[row["smiles"]]) > 1}
+            labels.setdefault(canonical(row["smiles"]), set()).add(row["SR-MMP"])
+    both = {n for n, row in enumerate(rows, start=1) if n not in wrong | missing and len(labels[canonical(row["smiles"])]) > 1}
     aside = full["chemistry"].aside("mitochondria")
     assert numbers(aside, "missing-value") == missing
     assert numbers(aside, "contradictory-label") == both
-    rest = [row["smiles"] if n not in wrong | missing | both else f"row {n}" for n, row in enumerate(rows, start=1)]
+    rest = [canonical(row["smiles"]) if n not in wrong | missing | both else f"row {n}" for n, row in enumerate(rows, start=1)]
     assert numbers(aside, "exact-repeat") == repeats(rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "target", "duplicates", "differing"),
+    [
+        ("bbbp", "bbbp.csv", "p_np", 64, 10),
+        ("solubility", "esol_delaney-processed.csv", "measured log solubility in mols per litre", 11, 6),
+    ],
+)
+def test_molecules_that_are_spelt_otherwise_are_the_same(
+    name: str, path: str, target: str, duplicates: int, differing: int, full: dict[str, Prepared]
+) -> None:
+    rows = table(f"chemistry/sft/{path}")
+    wrong = unreadable([row["smiles"] for row in rows])
+    told: dict[str, dict[int, str]] = {}
+    for n, row in enumerate(rows, start=1):
+        if n not in wrong:
+            told.setdefault(canonical(row["smiles"]), {})[n] = row[target]
+    assert sum(len(found) - 1 for found in told.values()) == duplicates
+    assert sum(len(set(found.values())) > 1 for found in told.values()) == differing
+    both = {n for found in told.values() if len(set(found.values())) > 1 for n in found}
+    aside = full["chemistry"].aside(name)
+    # an answer is given to two decimals, so that two measurements may become one value
+    assert numbers(aside, "contradictory-label" if name == "bbbp" else "contradictory-value") <= both
+    assert both <= {n for why in ("contradictory-label", "contradictory-value", "exact-repeat") for n in numbers(aside, why)} | {
+        min(found) for found in told.values()
+    }
+    again = {n for found in told.values() for n in list(found)[1:]} - both
+    assert again <= numbers(aside, "exact-repeat")
+
+
+def test_letters_lost_in_decoding_are_reported(full: dict[str, Prepared]) -> None:
+    texts = [row["text"] for row in jsonl("finance/corpus/fomc_minutes_2001_2014.jsonl")]
+    lost = {n for n, text in enumerate(texts, start=1) if "\ufffd" in text}
+    controls = {n for n, text in enumerate(texts, start=1) if re.search("[\x80-\x9f]", text)}
+    assert (len(lost), len(controls)) == (9, 11)
+    (verdict,) = [
+        found
+        for found in full["finance"].verdicts
+        if found.expectation == "expect_column_values_to_hold_well_decoded_text" and found.role == "corpus"
+    ]
+    assert {f"fomc-minutes:{n}" for n in lost | controls} <= set(verdict.failing_ids) or verdict.failing >= len(lost | controls)
+    assert verdict.severity == "warning"
 
 
 def test_chemists_who_chose_both_of_a_pair_are_contradictory(full: dict[str, Prepared]) -> None:

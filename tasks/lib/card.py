@@ -10,7 +10,7 @@ from typing import Any
 from tasks.lib import page, pages, plots
 from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import CONTENT, LedgerLine, Row, content_of, iterate
+from tasks.lib.records import CONTENT, LedgerLine, Row, content_of, iterate, lost
 
 EXCERPT = 280  # characters
 SHOWN = (*CONTENT, "rating", "winner")
@@ -23,6 +23,15 @@ REMEDIES = {
     "unreadable-smiles": "correct the SMILES: RDKit names the atom that it cannot place",
     "unknown-value": "correct the value, or add it to `choices:` or `values:`",
     "spreadsheet-error": "repair the formula in the spreadsheet and save it again",
+    "formula-without-value": "open the file in a spreadsheet program and save it, so that it keeps the results",
+    "nested-value": "name the part of the object in the map, as `{column.key}`",
+    "not-a-conversation": "write a list of turns, each with role and content",
+    "no-assistant-turn": "write the answer, or remove the conversation",
+    "unanswered-turn": "write the last answer, or remove the last question",
+    "turns-out-of-order": "join turns of one side, and let the user begin",
+    "unknown-role": "name the sides system, user and assistant; other turns cannot be trained on",
+    "empty-turn": "write what was said, or remove the conversation",
+    "contradictory-value": "decide which value is right, and remove the others",
     "broken-text": "write the text again: a character was cut in half",
     "undecodable": "say `encoding:` in domain.yaml, or save the file as UTF-8",
     "bom-only": "the document is empty: export it again from where it came",
@@ -64,14 +73,15 @@ def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts
     sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
     urgent = [example for example in examples if example.remedy]
-    failed = [verdict for verdict in verdicts if not verdict.passed]
+    failed = [verdict for verdict in verdicts if not verdict.passed and not verdict.waived]
+    nothing = lost(list(ledger))
     rows_in, used = sum(line.rows_in for line in ledger), sum(line.rows_used for line in ledger)
     return (
         pages.templates()
         .get_template("card.html.jinja")
         .render(
             title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
-            verdict=_verdict(rows_in, used, urgent, failed), lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
+            verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
             sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
@@ -82,13 +92,18 @@ class _Data:
     ledger: list[LedgerLine]
 
 
-def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Verdict]) -> str:
+def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Verdict], nothing: Sequence[str]) -> str:
     """Two sentences: what can be used, and what to look at first."""
     said = f"Of {rows_in:,} rows, {used:,} can be used and {rows_in - used:,} are set aside, each with a reason."
     if failed:
         return f"{said} {len(failed)} of the expectations on the data are not met: look at these first."
+    if nothing:
+        return f"{said} {len(nothing)} dataset(s) lost every row: look at these first."
     if urgent:
-        return f"{said} Most can be won back at {urgent[0].dataset}: {urgent[0].count:,} rows are {urgent[0].reason.replace('-', ' ')}."
+        repairable, most = sum(example.count for example in urgent), urgent[0]
+        found = f"{most.count:,} at {most.dataset} ({most.reason.replace('-', ' ')})"
+        told = "all of them" if len(urgent) == 1 else "the largest part"
+        return f"{said} {repairable:,} of those set aside can be repaired, {told} {found}."
     return f"{said} Nothing needs to be repaired."
 
 

@@ -31,6 +31,13 @@ def clean(text: str) -> str:
     return BLANK_LINES.sub("\n\n", text).strip()
 
 
+def decoding_fault(text: str) -> str | None:
+    """What a wrong decoding left in a text, before cleaning: U+FFFD, whose letter is lost, or C1 controls; else None."""
+    if (lost := text.count("\ufffd")) > 0:
+        return f"{lost} letter(s) lost (U+FFFD)"
+    return "C1 control characters (Windows-1252 read as Latin-1)" if C1.search(text) else None
+
+
 def folded(text: str) -> str:
     """What makes two texts the same: words, spacing and case aside.
 
@@ -50,6 +57,13 @@ def put_right(row: Row, min_chars: int) -> tuple[Row, str | None]:
     That is: a field is empty or a byte-order mark alone, or a corpus document has fewer than `min_chars` characters.
     """
     new = {key: clean(value) if key in CONTENT else value for key, value in row.items()}
+    if row.get("canonical"):
+        new["canonical"] = [{**spelt, "text": clean(spelt["text"])} for spelt in row["canonical"]]
+    if row.get("history"):
+        history: list[dict[str, str]] = [{**turn, "content": clean(turn["content"])} for turn in row["history"]]
+        new["history"] = history
+        if not all(turn["content"] for turn in history):
+            return new, "empty-turn"
     for key in CONTENT:
         if key in row and key != "system" and not new[key]:
             return new, "bom-only" if is_only_marks(row[key]) else f"empty-{NAMES.get(key, key)}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks.lib import card_values, drift, packs, places, suite
+from tasks.lib.chats import require_mappable
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
 from tasks.lib.drift import Accepted, DriftLimits
@@ -23,7 +24,7 @@ Column = Literal["text", "system", "prompt", "response", "chosen", "rejected", "
 ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
     "corpus": (frozenset({"text"}),),
     "general": (frozenset({"text"}),),
-    "tune": (frozenset({"prompt", "response"}),),
+    "tune": (frozenset({"prompt", "response"}), frozenset({"messages"})),
     "eval": (frozenset({"prompt", "response"}),),
     "preference": (
         frozenset({"prompt", "chosen", "rejected"}),
@@ -74,6 +75,8 @@ class Dataset(Declared):
             raise ValueError(f"role {self.role} maps {wanted}; the map has {', '.join(sorted(given)) or 'nothing'}")
         if self.holdout and self.role != "tune":
             raise ValueError("holdout is for the role tune")
+        if "messages" in self.map:
+            require_mappable(self.map["messages"], bool(self.holdout or self.choices))
         if self.weight != 1 and self.role not in ("corpus", "tune", "preference"):
             raise ValueError("weight is for the roles corpus, tune and preference; of general text, `replay` of a stage says how much")
         if isinstance(self.source, QuerySource) and (said := [key for key in AS_WRITTEN if getattr(self, key) is not None]):

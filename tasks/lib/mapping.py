@@ -7,11 +7,11 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any
 
-from tasks.lib import chemistry
+from tasks.lib import chats, chemistry, nested
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
-from tasks.lib.records import SURROGATE, Row
-from tasks.lib.rows import SheetError, SourceRow
+from tasks.lib.records import CONTENT, SURROGATE, Row
+from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
@@ -54,7 +54,7 @@ def require_columns(dataset: Dataset, source: SourceRow) -> None:
 def missing_column(dataset: Dataset, source: SourceRow) -> tuple[str, str, str] | None:
     """What was asked, found and is to do where a row lacks a column that the map names; None where it has all."""
     row = source.columns
-    for name in (name for name in columns_used(dataset) if name not in row):
+    for name in (name for name in columns_used(dataset) if not nested.has(row, name)):
         near = difflib.get_close_matches(name, row.keys(), 1)
         return (
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
@@ -79,10 +79,11 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     columns = columns_used(dataset) if columns is None else columns
     if source.aside is not None:
         raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
-    if missing := [name for name in columns if name not in source.columns]:
+    if missing := [name for name in columns if not nested.has(source.columns, name)]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}", f"column {missing[0]!r}")
     _require_text(source.heading or "", "the heading above it")
-    cells = {name: _cell(dataset, name, source.columns[name]) for name in columns}
+    chat = [name for _, name in _parts(dataset.map["messages"])] if "messages" in dataset.map else []
+    cells = {name: _cell(dataset, name, nested.cell(source.columns, name)) for name in columns if name not in chat}
     record: Row = {
         **place_of(dataset, source),
         "role": dataset.role,
@@ -93,7 +94,11 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         "choices": dataset.choices,
     }
     for key, template in dataset.map.items():
-        record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+        if key != "messages":
+            record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
+    record["canonical"] = _canonical(dataset, cells) or None
+    if chat:
+        record |= _conversation(dataset, nested.cell(source.columns, str(chat[0])), record.get("system", ""))
     if "rating" in record:
         record["rating"] = _number(record["rating"], column_of(dataset, "rating"))
     if "winner" in record and record["winner"] not in ("a", "b"):
@@ -103,12 +108,41 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     return record
 
 
+def _conversation(dataset: Dataset, value: Any, system: str) -> Row:
+    """The fields of a conversation; its own system message goes before the map's."""
+    where = column_of(dataset, "messages")
+    try:
+        said = chats.conversation(value)
+    except chats.Malformed as fault:
+        raise SetAside(fault.reason, f"{where}: {fault.detail}", where) from fault
+    for text in (said.system, said.prompt, said.response, *(turn["content"] for turn in said.history)):
+        _cell(dataset, "", text)  # half a character is as wrong here as in a cell
+    made: Row = {"prompt": said.prompt, "response": said.response, "history": said.history or None}
+    return made | ({"system": said.system or system} if said.system or system else {})
+
+
+def _canonical(dataset: Dataset, cells: dict[str, str]) -> list[dict[str, str]]:
+    """The fields in which a molecule stands, with its canonical spelling: by it, two rows are compared."""
+    molecules = {
+        name: chemistry.canonical(cells[name]) or cells[name]
+        for name, kind in dataset.columns.items()
+        if kind == "smiles" and name in cells
+    }
+    spelt = {**cells, **molecules}
+    return [
+        {"field": key, "text": "".join(literal + ("" if name is None else spelt[name]) for literal, name in _parts(template))}
+        for key, template in dataset.map.items()
+        if key in CONTENT and any(name in molecules for _, name in _parts(template))
+    ]
+
+
 def _unknown(where: str, found: str) -> SetAside:
     return SetAside("unknown-value", f"{where} {found}", where)
 
 
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
     kind, where = dataset.columns.get(name), f"column {name!r}"
+    _require_plain(value, name)
     text = _text(value)
     if isinstance(value, SheetError):
         raise SetAside("spreadsheet-error", f"{where} shows {value}", where)
@@ -138,6 +172,15 @@ def _require_text(text: str, where: str) -> None:
             "undecodable", f"{where} holds the byte 0x{ord(found.group()) - 0xDC00:02x}, which is no text in its encoding", where
         )
     raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
+
+
+def _require_plain(value: Any, name: str) -> None:
+    """Set aside what would not be text: an object, or a formula that nothing has computed."""
+    if isinstance(value, FormulaWithoutValue):
+        raise SetAside("formula-without-value", f"column {name!r} holds {value}, and the file keeps no result of it", f"column {name!r}")
+    if (path := nested.path_into(value, name)) is not None:
+        where = f"column {name!r}"
+        raise SetAside("nested-value", f"{where} holds an object; its parts can be mapped, such as {{{path}}}", where)
 
 
 def _number(text: str, where: str) -> float:

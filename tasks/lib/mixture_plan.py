@@ -10,7 +10,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from tasks.lib.records import CONTENT, sample
+from tasks.lib.records import sample, texts
 
 SAMPLE = 64  # rows of a part that tell how many tokens its characters make
 TRAININGS = {
@@ -124,7 +124,9 @@ def _rate(split: Path, part: str, tokenizer: Tokenizer | None, frame: int) -> fl
     """Tokens a character, of a sample, with `frame` tokens around each row."""
     if tokenizer is None:
         return None
-    texts = ["\n".join(row[key] for key in CONTENT if row.get(key)) for row in sample(split, part, SAMPLE)]
-    characters = sum(map(len, texts))
-    tokens = sum(len(tokenizer.encode(text, add_special_tokens=False).ids) + frame for text in texts)
+    rows = sample(split, part, SAMPLE)
+    told = ["\n".join(texts(row)) for row in rows]
+    frames = sum(frame * (1 + len(row.get("history", [])) // 2) for row in rows)  # one around each question and its answer
+    characters = sum(map(len, told))
+    tokens = frames + sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in told)
     return tokens / characters if characters else 0.0

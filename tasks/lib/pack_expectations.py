@@ -9,7 +9,7 @@ from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import ColumnMapExpectation
 from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
 
-from tasks.lib import chemistry, finance, healthcare
+from tasks.lib import chemistry, cleaning, finance, healthcare
 
 
 def _metric(name: str, fault: Callable[..., str | None], *keys: str) -> str:
@@ -41,6 +41,13 @@ def _one_group(cls: type, pattern: str | None) -> str | None:
     if groups != 1:
         raise ValueError(f"{pattern!r} has {groups} groups; one group says what is judged")
     return pattern
+
+
+class ExpectColumnValuesToHoldWellDecodedText(ColumnMapExpectation):
+    """No letter was lost or replaced when the text was decoded."""
+
+    map_metric = _metric("column_values.well_decoded_text", cleaning.decoding_fault)
+    description: str | None = "no text holds U+FFFD or C1 control characters, which a wrong decoding leaves"
 
 
 class ExpectColumnValuesToHoldPlausibleDoses(ColumnMapExpectation):

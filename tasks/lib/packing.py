@@ -112,35 +112,61 @@ class Encoder:
     def messages(self, row: Row, answer: str | None = None) -> list[dict[str, str]]:
         """A row as chat messages; `answer` overrides the response."""
         system = [{"role": "system", "content": self.harmless(row["system"])}] if row.get("system") else []
+        turns = [{**turn, "content": self.harmless(turn["content"])} for turn in row.get("history") or []]
         user = {"role": "user", "content": self.harmless(row["prompt"])}
         text = row["response"] if answer is None else answer
-        return [*system, user, {"role": "assistant", "content": self.harmless(text)}]
+        return [*system, *turns, user, {"role": "assistant", "content": self.harmless(text)}]
 
     def exchange(self, row: Row) -> list[dict[str, Any]]:
-        """A prompt and its response; the loss sees the response only.
+        """A prompt and its response, or a conversation; the loss sees the assistant's turns only, each of them once.
 
-        A prompt that does not fit loses its beginning (counted); a response that does not fit
-        leaves the row out (counted).
+        A conversation is one piece where it fits and the chat template writes a turn the same way whatever follows it;
+        else each answer is a piece with the turns before it. Turns before an answer that do not fit lose their beginning;
+        an answer that does not fit is left out. Rows in which that happens are counted, once each.
         """
         messages = self.messages(row)
-        prompt = chat_ids(self.tokenizer, messages[:-1], generation=True)
-        whole = chat_ids(self.tokenizer, messages, generation=False)
-        response = whole[len(prompt) :]
         self.tally.rows += 1
         self.sources.append(row.get("dataset", ""))
+        turns = [self._turn(messages[: place + 1]) for place, said in enumerate(messages) if said["role"] == "assistant"]
+        joined = self._joined(turns) if len(turns) > 1 else None
+        return self._fitted(turns) if joined is None else [joined]
+
+    def _turn(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+        """Token ids of what is before an answer, and of the answer."""
+        prompt = chat_ids(self.tokenizer, messages[:-1], generation=True)
+        return prompt, chat_ids(self.tokenizer, messages, generation=False)[len(prompt) :]
+
+    def _joined(self, turns: list[tuple[list[int], list[int]]]) -> dict[str, Any] | None:
+        """A conversation as one piece; None where it does not fit, or an answer does not stand in it as it would alone."""
+        whole = [*turns[-1][0], *turns[-1][1]]
+        labels = [IGNORED] * len(whole)
+        for prompt, response in turns:
+            end = len(prompt) + len(response)
+            if whole[:end] != [*prompt, *response]:
+                return None
+            labels[len(prompt) : end] = response
+        return self._piece(whole, labels) if len(whole) <= self.length else None
+
+    def _fitted(self, turns: list[tuple[list[int], list[int]]]) -> list[dict[str, Any]]:
+        """A piece for each answer that fits."""
         lost = self.lost[self.sources[-1]]
-        if len(response) >= self.length:
+        pieces, cuts = [], []
+        for prompt, response in turns:
+            if len(response) >= self.length:
+                continue
+            if (over := len(prompt) + len(response) - self.length) > 0:
+                cuts.append(over)
+                prompt = prompt[over:]  # noqa: PLW2901  # what is left of it
+            pieces.append(self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response]))
+        if len(pieces) < len(turns):
             self.tally.rows_too_long += 1
             lost.too_long += 1
-            return []
-        room = self.length - len(response)
-        if len(prompt) > room:
+        if cuts:
             self.tally.rows_truncated += 1
-            self.tally.tokens_truncated += len(prompt) - room
+            self.tally.tokens_truncated += sum(cuts)
             lost.truncated += 1
-            lost.tokens_truncated += len(prompt) - room
-            prompt = prompt[-room:]
-        return [self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response])]
+            lost.tokens_truncated += sum(cuts)
+        return pieces
 
     def pack(self, pieces: Iterable[dict[str, Any]], seed: int, *, together: bool = True) -> Dataset:
         """Blocks in a fixed, seeded order: columns input_ids, labels and rows (one value a token), seq_lengths (one a piece).

@@ -25,6 +25,7 @@ WRITTEN = {role: [column for column in columns if column != "prompt"] for role, 
 # `mostly` leaves room for what published data hold: abstracts write IU and cc, reports have tables that no sum explains,
 # textbooks write A, M and X for any element
 PACKS: dict[str, list[tuple[str, dict[str, list[str]], dict[str, Any]]]] = {
+    "text": [(HOLD + "well_decoded_text", TEXTS, {"severity": "warning"})],
     "healthcare": [
         (HOLD + "plausible_doses", TEXTS, {"severity": "warning"}),
         (HOLD + "no_error_prone_dose_writing", TEXTS, {"severity": "warning", "mostly": 0.99}),

@@ -185,14 +185,16 @@ def _no_constant(name: str) -> None:
 
 
 def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    """A JSON document: a list of objects, or whatever the jq expression `records` makes of it."""
+    """A JSON document: a list of objects, or what the jq expression `records` makes of it: objects, or one list of them."""
     document = json_document(file, dataset)
     values = document if dataset.records is None else reshape.results(dataset, document, file, None)
+    if dataset.records is not None and len(values) == 1 and isinstance(values[0], list):
+        (values,) = values
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(
             f"dataset {dataset.name!r}: a list of JSON objects",
-            "something else at the top of the document",
-            "say with `records:` (a jq expression) where the rows are",
+            "something else at the top of the document" if dataset.records is None else f"what `records: {dataset.records}` yields",
+            "say with `records:` (a jq expression) where the rows are, such as `records: .data[]` or `records: to_entries[] | .value`",
             file=file.place,
         )
     yield from enumerate(values, start=1)

@@ -36,6 +36,10 @@ SCHEMA = pa.schema(
         ("winner", pa.string()),
         ("choices", pa.list_(pa.string())),
         ("holdout", pa.int64()),
+        # fields with a molecule, the molecule in its canonical spelling
+        ("canonical", pa.list_(pa.struct([("field", pa.string()), ("text", pa.string())]))),
+        # the turns before `prompt`, in a conversation
+        ("history", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
 ASIDE = pa.schema(
@@ -45,6 +49,11 @@ ASIDE = pa.schema(
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, or what reading left of a byte that is no text
 
 Row = dict[str, Any]
+
+
+def texts(row: Row) -> list[str]:
+    """All that a row says, the earlier turns of a conversation first."""
+    return [*(turn["content"] for turn in row.get("history") or []), *(row[key] for key in CONTENT if row.get(key))]
 
 
 class LedgerLine(Declared):
@@ -60,6 +69,7 @@ class LedgerLine(Declared):
     rows_in: int
     rows_used: int
     set_aside: dict[str, int]
+    written: str = ""  # how the file is: format, encoding, delimiter, packing
 
     @property
     def balanced(self) -> bool:
@@ -199,12 +209,23 @@ def by_dataset(ledger: list[LedgerLine]) -> list[LedgerLine]:
         added = Counter(first.set_aside) + Counter(line.set_aside)
         made[line.dataset] = first.model_copy(
             update={
+                "written": first.written if first.written == line.written else "several formats",
                 "rows_in": first.rows_in + line.rows_in,
                 "rows_used": first.rows_used + line.rows_used,
                 "set_aside": dict(sorted(added.items())),
             }
         )
     return list(made.values())
+
+
+def lost(ledger: list[LedgerLine]) -> list[str]:
+    """A sentence on each dataset of which no row is used."""
+    return [
+        f"nothing of dataset {line.dataset!r} is used: of its {line.rows_in:,} rows, "
+        + ", ".join(f"{count:,} are set aside as {reason}" for reason, count in line.set_aside.items())
+        for line in by_dataset(ledger)
+        if line.rows_used == 0
+    ]
 
 
 def introduced(ledger: list[LedgerLine]) -> list[str]:

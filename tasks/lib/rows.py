@@ -23,3 +23,9 @@ class SheetError(str):
     """What a spreadsheet shows where a formula failed, such as #DIV/0!."""
 
     __slots__ = ()
+
+
+class FormulaWithoutValue(str):
+    """A formula of which the file keeps no result: no spreadsheet program has computed it."""
+
+    __slots__ = ()

@@ -1,8 +1,11 @@
 """Tables in files: Parquet, Arrow and XLSX, read in pieces (importer of openpyxl)."""
 
+import itertools
+import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -15,7 +18,7 @@ from tasks.lib import files
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
-from tasks.lib.rows import Numbered, SheetError
+from tasks.lib.rows import FormulaWithoutValue, Numbered, SheetError
 
 # what openpyxl lets through where a file is not what it says; a SyntaxError is one of the XML inside
 XLSX_FAULTS = (InvalidFileException, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, *files.BROKEN)
@@ -118,10 +121,26 @@ def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         files.require_safe_zip(path, dataset.name)
         try:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            with closing(book):
-                yield from _sheet(_chosen(book, file, dataset), file, dataset)
+            formulas = openpyxl.load_workbook(path, read_only=True) if _has_formulas(path) else None
+            with closing(book), nullcontext() if formulas is None else closing(formulas):
+                sheet = _chosen(book, file, dataset)
+                yield from _sheet(sheet, None if formulas is None else formulas[sheet.title], file, dataset)
         except XLSX_FAULTS as error:
             raise broken(file, dataset, "xlsx", error, None) from error
+
+
+def _has_formulas(path: Path) -> bool:
+    """Whether some sheet may hold a formula; only then the cells are looked at twice, for their values and for these."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/"):
+                with archive.open(name) as stream:
+                    kept = b""
+                    while piece := stream.read(1 << 20):
+                        if b"<f>" in (kept + piece) or b"<f " in (kept + piece):
+                            return True
+                        kept = piece[-2:]
+    return False
 
 
 def _chosen(book: Any, file: Readable, dataset: Dataset) -> Any:
@@ -147,10 +166,11 @@ def _chosen(book: Any, file: Readable, dataset: Dataset) -> Any:
     )
 
 
-def _sheet(sheet: Any, file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+def _sheet(sheet: Any, formulas: Any, file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     header: list[str] = []
-    for number, cells in enumerate(sheet.iter_rows(), start=1):
-        values = [_value(cell) for cell in cells]
+    both = zip(sheet.iter_rows(), formulas.iter_rows() if formulas else itertools.repeat(()), strict=False)
+    for number, (cells, written) in enumerate(both, start=1):
+        values = [_value(cell, other) for cell, other in itertools.zip_longest(cells, written)]
         while values and values[-1] is None:
             values.pop()
         if not values:
@@ -170,9 +190,11 @@ def _sheet(sheet: Any, file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         yield number, dict(zip(header, values + [None] * (len(header) - len(values)), strict=True))
 
 
-def _value(cell: Any) -> Any:
-    """A cell as text or number; dates as ISO 8601, a formula's error as such."""
+def _value(cell: Any, written: Any = None) -> Any:
+    """A cell as text or number; dates as ISO 8601, a formula's error and a formula without a value as such."""
     match cell.value:
+        case None if written is not None and written.data_type == "f":
+            return FormulaWithoutValue(written.value)
         case datetime() as moment if moment.time() == time():
             return moment.date().isoformat()
         case datetime() | date() | time() as moment:

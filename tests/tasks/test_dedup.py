@@ -100,3 +100,26 @@ def test_two_answers_contradict_each_other_only_where_there_are_choices(card: di
     rows = [{"q": "one?", "a": "yes"}, {"q": "one?", "a": "no"}]
     made = dedup(DedupConfig(), ingested(resolved(workplace, "asked", "tune", rows, **card)))
     assert len(reasons(made)) == (2 if card else 0)
+
+
+@pytest.mark.parametrize("card", [{}, {"choices": ["yes", "no"]}])
+def test_molecules_are_the_same_however_they_are_spelt(card: dict[str, Any], workplace: Path) -> None:
+    rows = [
+        {"q": smiles, "a": answer} for smiles, answer in (("OCC", "yes"), ("CCO", "yes"), ("C(C)N", "no"), ("CCN", "yes"), ("CCC", "no"))
+    ]
+    maps = {"prompt": "Is {q} toxic?", "response": "{a}"}
+    made = dedup(DedupConfig(), ingested(resolved(workplace, "asked", "tune", rows, map=maps, columns={"q": "smiles"}, **card)))
+    kind = "contradictory-label" if card else "contradictory-value"
+    assert reasons(made) == {"asked:2": "exact-repeat", "asked:3": kind, "asked:4": kind}
+    assert [row["prompt"] for row in iterate(made.path, "tune")] == ["Is OCC toxic?", "Is CCC toxic?"]  # as the file spells it
+
+
+def test_two_numbers_for_one_molecule_contradict_and_two_texts_do_not(workplace: Path) -> None:
+    rows = [
+        {"q": s, "a": a}
+        for s, a in (("OCC", "-1.5"), ("CCO", "-1.50"), ("C(C)N", "2"), ("CCN", "3"), ("CC=O", "a gas"), ("O=CC", "a base"))
+    ]
+    maps = {"prompt": "{q}?", "response": "{a}"}
+    made = dedup(DedupConfig(), ingested(resolved(workplace, "asked", "tune", rows, map=maps, columns={"q": "smiles"})))
+    assert reasons(made) == {"asked:3": "contradictory-value", "asked:4": "contradictory-value"}
+    assert reasons(dedup(DedupConfig(), ingested(resolved(workplace, "plain", "tune", rows, map=maps)))) == {}

@@ -17,6 +17,7 @@ FILE = Path("expectations.yaml")
 DATES = packs.HOLD + "existing_dates"
 # per pack: an expectation, its arguments, a text that it fails
 FAILING = {
+    "text": (packs.HOLD + "well_decoded_text", {}, "Take the ZEBRAMARKER\ufffds."),
     "healthcare": (packs.HOLD + "no_error_prone_dose_writing", {}, "Take 5.0 mg of ZEBRAMARKER daily."),
     "finance": (packs.HOLD + "existing_dates", {}, "ZEBRAMARKER paid on 2021-02-30."),
     "chemistry": (packs.HOLD + "readable_smiles", {"pattern": r"SMILES (\S+)"}, "What is ZEBRAMARKER with the SMILES C(C?"),
@@ -55,7 +56,7 @@ def test_every_failing_row_of_a_sensitive_column_is_named(toy: Path) -> None:
 
 
 def test_every_pack_is_judged_where_the_data_have_the_column_and_only_there(toy: Path) -> None:
-    (toy / "expectations.yaml").write_text("packs: [healthcare, finance, chemistry]\n")
+    (toy / "expectations.yaml").write_text(f"packs: [{', '.join(packs.PACKS)}]\n")
     made = check(CheckConfig(docs=False), domain.load("toy").expectations, read(toy, "what?"))
     assert all(verdict.passed for verdict in made.verdicts)
     judged = {(verdict.role, verdict.kwargs["column"]) for verdict in made.verdicts}

@@ -1,0 +1,126 @@
+"""What a table seems to be for: a role and a map, guessed from the names of its columns and its first rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.lib import chats, nested
+from tasks.lib.domain import Role
+from tasks.lib.errors import ConfigError
+from tasks.lib.rows import SourceRow
+
+DOCUMENTS = ("md", "html", "pdf", "docx", "txt")
+TEXT = ("text", "content", "body", "document", "passage", "abstract", "article", "note", "paragraph")
+PROMPT = ("prompt", "question", "instruction", "query", "q", "input", "dialogue", "utterance", "sentence", "message", "text")
+CONVERSATION = ("messages", "conversations", "conversation", "turns", "dialog", "chat")
+SPOKEN, REPORT = (
+    ("dialogue", "conversation", "transcript"),
+    ("section_text", "note", "report", "summary"),
+)  # a talk and what is written of it
+# what a question is asked about, in the order in which it is shown
+CONTEXT = ("context", "contexts", "passage", "background", "pre_text", "table", "post_text")
+RESPONSE = ("response", "answer", "answers", "output", "completion", "a", "target", "reply", "summary")
+LABEL = ("label", "category", "class", "intent", "tag", "sentiment", "topic")
+BETTER, WORSE = ("chosen", "better", "preferred", "winner_text"), ("rejected", "worse", "loser_text")
+RATING = ("rating", "score", "judgment", "judgement", "grade", "stars")
+SMILES = ("smiles", "canonical_smiles", "molecule")
+GROUP = ("group", "patient_id", "patient", "case", "case_id", "document_id", "company", "issuer", "qid", "pmid")
+Entry = dict[str, Any]
+
+
+def role_and_map(rows: list[SourceRow], form: str, asked: Role | None) -> Entry:
+    """A role and a map for columns like these.
+
+    Raises:
+        ConfigError: if the columns look like nothing that is known, or not like the role that was asked for.
+    """
+    columns = list(rows[0].columns)
+    known = {name.strip().lower().replace(" ", "_"): _path(name, rows) for name in columns}
+    for role, make in MAKERS:
+        wanted = asked in (None, role) or (asked == "eval" and role == "tune") or (asked == "general" and role == "corpus")
+        if wanted and (made := make(known, rows, form)) is not None:
+            if "prompt" in made["map"] and (group := _one(known, GROUP)) is not None:
+                made["map"]["group"] = f"{{{group}}}"
+            return {"role": asked or role, **made}
+    raise ConfigError(
+        f"columns that look like {'role ' + asked if asked else 'a corpus, questions with answers, or preferences'}",
+        f"the columns {', '.join(map(repr, columns))}",
+        'say what they are, for instance: --role tune --map prompt="{column}" --map response="{other column}"',
+    )
+
+
+def _path(name: str, rows: list[SourceRow]) -> str:
+    """A column as the map names it: where it holds objects, the part of them that seems to be the text."""
+    first = next((value for row in rows if (value := row.columns.get(name)) is not None), None)
+    path = None if chats.looks_like(first) else nested.path_into(first, name)
+    return name if path is None else path
+
+
+def _one(known: dict[str, str], names: tuple[str, ...]) -> str | None:
+    """The first column that has one of these names, or ends with one."""
+    for name in names:
+        if name in known:
+            return known[name]
+    return next((known[key] for name in names if len(name) > 2 for key in known if key.endswith(f"_{name}")), None)
+
+
+def _conversation(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    name = _one(known, CONVERSATION)
+    return {"map": {"messages": f"{{{name}}}"}} if name and chats.looks_like(rows[0].columns.get(name)) else None
+
+
+def _preference(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    prompt, better, worse = _one(known, PROMPT), _one(known, BETTER), _one(known, WORSE)
+    if prompt and better and worse:
+        return {"map": {"prompt": f"{{{prompt}}}", "chosen": f"{{{better}}}", "rejected": f"{{{worse}}}"}}
+    answer, rating = _one(known, RESPONSE), _one(known, RATING)
+    if prompt and answer and rating and prompt != answer:
+        return {"map": {"prompt": f"{{{prompt}}}", "answer": f"{{{answer}}}", "rating": f"{{{rating}}}"}}
+    return None
+
+
+def _documents(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    return {"map": {"text": "{text}"}} if form in DOCUMENTS else None
+
+
+def _molecule(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    """A table of molecules and one number or label each becomes a question on the molecule."""
+    smiles = _one(known, SMILES)
+    if smiles is None:
+        return None
+    others = [name for name in rows[0].columns if name != smiles and not name.lower().endswith(("id", "name", "num"))]
+    if len(others) != 1:
+        return None
+    (target,) = others
+    return {
+        "columns": {smiles: "smiles", target: "text"},
+        "map": {"prompt": f"What is the {target} of {{{smiles}}}?", "response": f"{{{target}}}"},
+    }
+
+
+def _exchange(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    spoken = _one(known, SPOKEN)
+    prompt = _one({key: name for key, name in known.items() if key not in CONTEXT}, PROMPT) if spoken is None else spoken
+    rest = {key: name for key, name in known.items() if name != prompt and key not in CONTEXT}
+    response = _one(rest, (*RESPONSE, *LABEL) if spoken is None else (*RESPONSE, *REPORT))
+    if prompt is None or response is None:
+        return None
+    asked = [known[key] for key in CONTEXT if key in known and spoken is None]
+    asked += [prompt, *(known[key] for key in ("input",) if known.get("instruction") == prompt and key in known)]  # as in Alpaca
+    return {"map": {"prompt": "\n\n".join(f"{{{name}}}" for name in asked), "response": f"{{{response}}}"}}
+
+
+def _corpus(known: dict[str, str], rows: list[SourceRow], form: str) -> Entry | None:
+    text = _one(known, TEXT)
+    if text is None and len(known) == 1:
+        text = next(iter(known.values()))
+    return None if text is None else {"map": {"text": f"{{{text}}}"}}
+
+
+MAKERS: tuple[tuple[Role, Callable[[dict[str, str], list[SourceRow], str], Entry | None]], ...] = (
+    ("tune", _conversation),
+    ("preference", _preference),
+    ("corpus", _documents),
+    ("tune", _molecule),
+    ("tune", _exchange),
+    ("corpus", _corpus),
+)  # the first that fits

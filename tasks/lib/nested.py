@@ -1,0 +1,50 @@
+"""Cells inside of cells: `{answer.text}` in a map is the `text` of an object in the column `answer`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def has(columns: Mapping[str, Any], name: str) -> bool:
+    """Whether a row has a column of that name, or an object in a column with that path of keys."""
+    return name in columns or _found(columns, name) is not None
+
+
+def cell(columns: Mapping[str, Any], name: str) -> Any:
+    """The value of a column, or at a path inside of one: keys of objects and places in lists, from 0, with points between.
+
+    Raises:
+        KeyError: if there is neither.
+    """
+    if name in columns:
+        return columns[name]
+    found = _found(columns, name)
+    if found is None:
+        raise KeyError(name)
+    return found[0]
+
+
+def _found(columns: Mapping[str, Any], name: str) -> tuple[Any] | None:
+    """The value at a path; None where the path ends early."""
+    value: Any = columns
+    for key in name.split("."):
+        match value:
+            case dict() | Mapping() if key in value:
+                value = value[key]
+            case list() if key.isdecimal() and int(key) < len(value):
+                value = value[int(key)]
+            case _:
+                return None
+    return (value,)
+
+
+def path_into(value: Any, name: str) -> str | None:
+    """How a map would name a part of an object, or of a list with one in it; None where there is no object."""
+    match value:
+        case dict():
+            keys = [key for key in ("text", "content", "value") if key in value] or list(value)
+            return f"{name}.{keys[0]}" if keys else name
+        case list():
+            paths = (path_into(item, f"{name}.{place}") for place, item in enumerate(value))
+            return next((path for path in paths if path is not None), None)
+        case _:
+            return None
