@@ -31,7 +31,7 @@ IMPORTERS = {
     "jq": {"tasks.lib.reshape"},
     "openpyxl": {"tasks.lib.tables", "tasks.lib.sheets"},
     "pdfminer": {"tasks.lib.pdf"},
-    "docx": {"tasks.lib.documents"},
+    "docx": {"tasks.lib.word"},
     "joblib": {"tasks.lib.parts"},
     "scipy": {"tasks.lib.drift"},
     "huggingface_hub": {"tasks.lib.hub"},

@@ -14,24 +14,8 @@ from tasks.lib.tables import broken
 
 # what stands in a sentence, by its name in JATS, PubMed, HTML and TEI
 MARKUP = {
-    "b",
-    "bold",
-    "i",
-    "italic",
-    "em",
-    "strong",
-    "u",
-    "underline",
-    "sub",
-    "sup",
-    "sc",
-    "tt",
-    "monospace",
-    "span",
-    "hi",
-    "a",
-    "ext-link",
-}
+    "b", "bold", "i", "italic", "em", "strong", "u", "underline", "sub", "sup", "sc", "tt", "monospace", "span", "hi", "a", "ext-link",
+}  # fmt: skip
 
 
 def xml(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
@@ -104,10 +88,12 @@ def _own(element: Any) -> str:
 
 
 def _is_mixed(element: Any) -> bool:
-    """Whether text stands beside its children; they are mark-up or, with no tag, entities that are not resolved."""
+    """Whether text stands beside its children, or all of them are mark-up; one with no tag is an entity that is not resolved."""
     if len(element) and (element.text or "").strip():
         return True
-    return any((child.tail or "").strip() or not isinstance(child.tag, str) or _name(child) in MARKUP for child in element)
+    if any((child.tail or "").strip() or not isinstance(child.tag, str) for child in element):
+        return True
+    return len(element) > 0 and all(_name(child) in MARKUP for child in element)
 
 
 def _whole(element: Any) -> str:

