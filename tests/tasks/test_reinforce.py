@@ -126,7 +126,7 @@ def test_at_a_learning_rate_of_zero_no_reward_changes(method: Grpo | Rloo, train
     assert (right.low, right.high) == (0, 0)
 
 
-ONCE: dict[str, Any] = {"trainer": {"max_steps": 1}, "checks": 0, "held_out": 8}
+ONCE: dict[str, Any] = {"trainer": {"max_steps": 1}, "warmup": 0.0, "checks": 0, "held_out": 8}
 
 
 @pytest.fixture(scope="module")
