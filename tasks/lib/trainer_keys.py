@@ -36,7 +36,9 @@ def _stage(stage: str, kind: Any, cfg: TrainingConfig) -> list[Fault]:
     hints = typing.get_type_hints(kind)
     known = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
     found = [fault for key, value in cfg.trainer.items() if (fault := _key(stage, kind, key, value, known))]
-    return found or _together(stage, kind, cfg)
+    if found or stage == "reinforce":  # whose arguments fit together only with those of its method
+        return found
+    return _together(stage, kind, cfg)
 
 
 def _key(stage: str, kind: Any, key: str, value: Any, known: dict[str, Any]) -> Fault | None:

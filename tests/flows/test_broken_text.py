@@ -31,7 +31,11 @@ SPOILT: dict[str, tuple[bytes, str, str, str]] = {
 def test_a_row_that_no_file_can_hold_is_shown_by_its_escapes_everywhere(toy: Path, cli: Run, workplace: Path) -> None:
     entries = ""
     for file, (content, keys, _, _) in SPOILT.items():
-        whole = b"# One\n\nText under a heading.\n\n" if file.endswith(".md") else b'{"text": "A whole row."}\n'
+        whole = (
+            b"# One\n\nText under a heading, of which enough is there to be used.\n\n"
+            if file.endswith(".md")
+            else b'{"text": "A whole row, long enough to be used: %s."}\n' % file.encode()
+        )
         (toy / "data" / file).write_bytes(whole + content + b"\n")
         name = file.split(".")[0]
         entries += (
