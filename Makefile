@@ -17,9 +17,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/slmforge adapt healthcare --config demo
 
-# two processes, of which each computes with one thread: the tests' models are too small to gain from a second one
+# two processes, of which each computes with one thread: the tests' models are too small to gain from a second one;
+# files in their order, in which those of flows, the longest, come first
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

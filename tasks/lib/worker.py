@@ -24,6 +24,10 @@ def main(folder: Path) -> None:
         said = {"kind": type(error).__name__, "asked": error.asked, "found": error.found, "remedy": error.remedy}
         (folder / f"error-{rank}.json").write_text(json.dumps(said))
         raise SystemExit(error.exit_code) from error
+    # everything is written; a usual end now and then aborts while threads of the process group still run
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _train(folder: Path, rank: int, count: int) -> None:

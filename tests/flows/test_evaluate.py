@@ -46,6 +46,7 @@ def hub_cache(model: Path, home: Path) -> None:
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
 
 
+@pytest.mark.slow
 def test_a_folder_and_the_hub_cache_give_the_same_scores(model: Path, tmp_path: Path) -> None:
     write_toy(tmp_path)
     home = tmp_path / "own"

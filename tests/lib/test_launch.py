@@ -248,6 +248,7 @@ fit(model(), TOKENIZER, blocks(), endless(), "pretrain")
 """
 
 
+@pytest.mark.slow
 def test_when_the_parent_is_killed_nothing_goes_on(workplace: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (workplace / "log").open("w") as log:

@@ -292,7 +292,7 @@ def test_a_training_that_diverges_is_an_error_and_leaves_no_model(start: Model, 
 
 
 def test_replay_measurably_reduces_forgetting_and_a_budget_finds_the_share(start: Model, data: Split) -> None:
-    settings = {"epochs": 6, "replay": 0.02, **SHORT}
+    settings = {"epochs": 2, "replay": 0.02, **SHORT}
     free = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=10.0)), start, data).id)
     held = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=0.0, tries=2, most=0.8)), start, data).id)
     assert free is not None
