@@ -178,7 +178,9 @@ def test_a_bomb_in_a_parquet_file_takes_no_more_memory_than_a_worker_may(workpla
     def watch() -> None:
         while not over.wait(0.01):
             with suppress(psutil.NoSuchProcess):
-                sizes.extend(child.memory_info().rss for child in psutil.Process().children(recursive=True))
+                # between its fork and its start, a child is as large as this process
+                workers = [child for child in psutil.Process().children(recursive=True) if any("loky" in word for word in child.cmdline())]
+                sizes.extend(worker.memory_info().rss for worker in workers)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
