@@ -154,10 +154,11 @@ class Encoder:
         for prompt, response in turns:
             if len(response) >= self.length:
                 continue
-            if (over := len(prompt) + len(response) - self.length) > 0:
+            over = max(0, len(prompt) + len(response) - self.length)
+            if over:
                 cuts.append(over)
-                prompt = prompt[over:]  # noqa: PLW2901  # what is left of it
-            pieces.append(self._piece([*prompt, *response], [*([IGNORED] * len(prompt)), *response]))
+            kept = prompt[over:]
+            pieces.append(self._piece([*kept, *response], [*([IGNORED] * len(kept)), *response]))
         if len(pieces) < len(turns):
             self.tally.rows_too_long += 1
             lost.too_long += 1

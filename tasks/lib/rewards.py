@@ -1,6 +1,7 @@
 """Rewards for answers, as a domain declares them: each kind is a pure function of an answer and the row that asked."""
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -44,12 +45,16 @@ class Judge(Declared):
         """Whether the row has what the judgment needs."""
         return True
 
+
+class Verifiable(Judge):
+    """A reward that follows from the answer and the row alone."""
+
+    @abstractmethod
     def score(self, answer: str, row: Row) -> float:
         """The reward of an answer, from 0 to 1."""
-        raise NotImplementedError
 
 
-class Format(Judge):
+class Format(Verifiable):
     """1 if the whole answer has the form of a regular expression."""
 
     kind: Literal["format"]
@@ -60,7 +65,7 @@ class Format(Judge):
         return float(_match(self.pattern, answer.strip(), self.name))
 
 
-class Length(Judge):
+class Length(Verifiable):
     """1 up to `words` words, then less, and 0 from twice as many; an empty answer has 0."""
 
     kind: Literal["length"]
@@ -72,7 +77,7 @@ class Length(Judge):
         return 0.0 if said == 0 else min(1.0, max(0.0, 2 - said / self.words))
 
 
-class Label(Judge):
+class Label(Verifiable):
     """1 if the answer names the wanted label and no other: of the dataset's choices, or, without any, nothing but the label."""
 
     kind: Literal["label"]
@@ -87,7 +92,7 @@ class Label(Judge):
         return float({choice.casefold() for choice in named - inside} == {wanted})
 
 
-class Number(Judge):
+class Number(Verifiable):
     """1 if the answer's one number is the wanted one within a tolerance, its scale (thousand, million) and its unit considered."""
 
     kind: Literal["number"]
@@ -103,7 +108,7 @@ class Number(Judge):
         return float(wanted is not None and amounts.is_right(amounts.the_amount(answer), wanted, self.tolerance))
 
 
-class Molecular(Judge):
+class Molecular(Verifiable):
     """What rewards about molecules have in common: where the right answer is read from."""
 
     of: Literal["response", "group"] = Field(default="response", description="the field that holds the molecule, or the right answer")
@@ -113,7 +118,7 @@ class Molecular(Judge):
         return _bare(str(row.get(self.of) or ""))
 
 
-class SmilesValid(Judge):
+class SmilesValid(Verifiable):
     """1 if the answer is a SMILES that RDKit can read."""
 
     kind: Literal["smiles-valid"]
