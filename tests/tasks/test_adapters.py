@@ -8,13 +8,10 @@ import torch
 from bitsandbytes.nn import Linear4bit
 from peft import LoraModel, PeftModel
 
-from flows.prepare import prepare
 from tasks.base import BaseConfig, Scratch, base
 from tasks.lib import adapters, models, store
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
-from tasks.lib.execute import Direct
-from tasks.lib.flow import Order
 from tasks.lib.model import Model
 from tasks.lib.packing import Encoder
 from tasks.lib.records import iterate
@@ -22,21 +19,9 @@ from tasks.lib.training import loss_on
 from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
-from tests.conftest import write_toy
 
 SMALL = Scratch(vocabulary=512, hidden=64, layers=2, heads=4, training=TrainingConfig(tokens=20_000, length=128, learning_rate=2e-3))
 WAYS = {"lora": {}, "dora": {"dora": True}, "qlora": {"frozen": "nf4"}, "qdora": {"frozen": "nf4", "dora": True}}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The toy's split, in a runs folder for the module."""
-    folder = tmp_path_factory.mktemp("adapters")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield prepare.under(Direct(), prepare.job(Order("toy")))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from tasks.lib import heads, models, objectives, store, tracking
 from tasks.lib.base_source import resolve
 from tasks.lib.collations import Collation, Masked
 from tasks.lib.errors import ConfigError, DataError
-from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Classifier, Model
 from tasks.lib.packing import IGNORED
@@ -24,7 +23,6 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
-from tests.conftest import write_toy
 from tests.tiny import model_of, tokenizer_of
 
 SMALL = {"vocabulary": 512, "hidden": 64, "layers": 2, "heads": 4}
@@ -34,24 +32,6 @@ PLAIN = {
     "length": 64, "precision": "fp32", "learning_rate": 1.0, "warmup": 0.0, "weight_decay": 0.0,
     "trainer": {"max_steps": 1, "optim": "sgd", "max_grad_norm": 0.0},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One runs folder for the module: artifacts are cached across its tests."""
-    folder = tmp_path_factory.mktemp("encoders")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def data(place: Path) -> Split:
-    """The toy's split."""
-    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from flows.adapt import adapt
-from flows.prepare import prepare
 from tasks.base import BaseConfig, Scratch, base
 from tasks.lib import models
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import ConfigError
-from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Model
 from tasks.lib.packing import Encoder
@@ -24,29 +22,10 @@ from tasks.merge import MergeConfig, Slerp, TaskArithmetic, Ties, merge
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.split import Split
 from tasks.tune import TuneConfig, tune
-from tests.conftest import write_toy
 
 SMALL = Scratch(vocabulary=512, hidden=64, layers=2, heads=4, training=TrainingConfig(tokens=20_000, length=128, learning_rate=2e-3))
 METHODS = [Slerp(kind="slerp"), TaskArithmetic(kind="task-arithmetic"), Ties(kind="ties", density=0.8)]
 Loss = Callable[[Model, str], float]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One runs folder for the module."""
-    folder = tmp_path_factory.mktemp("merging")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def data(place: Path) -> Split:
-    """The toy's split."""
-    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return made
 
 
 @pytest.fixture(scope="module")

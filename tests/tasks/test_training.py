@@ -17,7 +17,6 @@ from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.lib import models, store, tracking
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
-from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED, BlockCollator, Encoder
@@ -28,7 +27,6 @@ from tasks.pretrain import Forgetting, PretrainConfig, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
-from tests.conftest import write_toy
 
 SMALL = Scratch(vocabulary=512, hidden=64, layers=4, heads=4, training=TrainingConfig(tokens=30_000, length=128, learning_rate=2e-3))
 SHORT = {"length": 128, "learning_rate": 2e-3}
@@ -37,24 +35,6 @@ PLAIN = {
     "length": 64, "precision": "fp32", "learning_rate": 1.0, "warmup": 0.0, "weight_decay": 0.0,
     "trainer": {"max_steps": 1, "optim": "sgd", "max_grad_norm": 0.0},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One runs folder for the module: artifacts are cached across its tests."""
-    folder = tmp_path_factory.mktemp("training")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def data(place: Path) -> Split:
-    """The toy's split."""
-    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return made
 
 
 @pytest.fixture(scope="module")
