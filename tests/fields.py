@@ -117,7 +117,7 @@ OTHERS: dict[str, Other] = {
     "reinforce.held_out": Other({"held_out": 4}),
     "reinforce.checks": Other({"checks": 1}),
     **_training("distill"),
-    "distill.layers": Other({"layers": 2}),
+    "distill.layers": Other({"layers": 1}),
     "distill.weight": Other({"weight": 0.9}),
     "distill.temperature": Other({"temperature": 4.0}),
     "distill.replay": Other({"replay": 0.5}),

@@ -66,8 +66,9 @@ def cause(domain: str, call: Call) -> str:
     old = read(domain).get(call.name)
     if old is None:
         return "it has not run before in this domain"
-    # changed contents first: where a file is another one, its size and its rows say little more
-    changes = sorted(differences(old["identity"], call.identity()), key=lambda change: not change.endswith(CHANGED))
+    # changed contents first: where a file is another one, its size and its rows say little more; then what has another
+    # value, such as the kind of a method, before the fields that come and go with it
+    changes = sorted(differences(old["identity"], call.identity()), key=lambda change: (not change.endswith(CHANGED), " -> " not in change))
     if not changes:
         gone = old["id"] == call.identifier() and store.find(old["id"]) is None
         return "its artifact is gone from the store" if gone else "an earlier result of the same identity was replaced"
