@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.lib import chats
 from tasks.lib.execute import Event
 from tasks.lib.records import LedgerLine, by_dataset, introduced
 
@@ -113,10 +114,20 @@ def rows(found: list[dict[str, Any]], aside: bool) -> None:
         why = f"{row['reason']}: {row['detail']}" if row.get("detail") else row.get("reason", row.get("part", ""))
         console.print(Text.assemble((row["id"], "bold"), f"  {place}  ", (why, "yellow" if aside else "dim")), soft_wrap=True)
         for name, value in row["record"].items():
-            text = " ".join(str(value).split())
-            console.print(
-                Text.assemble("    ", (f"{name} ", "dim"), text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)")
-            )
+            for head, text in _turns(value) if isinstance(value, list) else [(f"{name} ", str(value))]:
+                console.print(Text.assemble("    ", (head, "dim"), _line(text)))
+
+
+def _turns(history: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """The turns before a prompt, the last ones, each behind its speaker."""
+    more, shown = chats.latest(history)
+    return [*([(f"history ({more})", "")] if more else []), *((f"history, {turn['role']}: ", turn["content"]) for turn in shown)]
+
+
+def _line(text: str) -> str:
+    """A value on one line, and how long it is where not all of it is shown."""
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)"
 
 
 def say(word: str, style: str, sentence: str) -> None:
