@@ -8,8 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.lib import digests
-from tasks.lib.cleaning import folded
+from tasks.lib import asked, digests
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
@@ -52,7 +51,7 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="5")
+@stage(version="6")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
 
@@ -83,9 +82,9 @@ class _Splitting:
 
     def __init__(self, out: Path, cfg: SplitConfig, source: Path, writer: RecordWriter) -> None:
         self._out, self._cfg, self._writer = out, cfg, writer
-        self._asked = {_question(row): row["id"] for row in iterate(source, "eval")}
+        self._asked = {key: row["id"] for row in iterate(source, "eval") for key in asked.measured(row)}
         self.held = _held_out(source)
-        self._held_questions = frozenset(self.held.values())
+        self._held_questions = frozenset(key for keys in self.held.values() for key in keys)
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -121,7 +120,7 @@ class _Splitting:
         """Whether a training row is out because an evaluation row asks the same; it is set aside then."""
         if "prompt" not in row:
             return False
-        questions = _questions(row)
+        questions = asked.trained(row)
         other = next((self._asked[question] for question in questions if question in self._asked), None)
         if other is not None and self._cfg.overlap == "refuse":
             raise DataError(
@@ -167,16 +166,6 @@ def _opening(row: Row) -> str:
     return str(row["history"][0]["content"]) if row.get("history") else str(row.get("prompt", ""))
 
 
-def _question(row: Row) -> str:
-    return digests.of_text(folded(f"{row.get('system', '')} {row['prompt']}"))
-
-
-def _questions(row: Row) -> list[str]:
-    """What a row asks; of a conversation each of its questions, as if nothing went before."""
-    turns = [turn["content"] for turn in row.get("history") or [] if turn["role"] == "user"]
-    return [_question(row), *(_question({**row, "prompt": text}) for text in turns)]
-
-
 def _groups(rows: Iterable[Row], share: float) -> set[str]:
     """The groups that validate: those whose draw falls below the share; always one where there are two.
 
@@ -188,21 +177,21 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(folder: Path) -> dict[str, str]:
-    """Ids of the rows held out of tune datasets (whole groups, by digest) -> their question."""
+def _held_out(folder: Path) -> dict[str, list[str]]:
+    """Ids of the rows held out of tune datasets (whole groups, by digest) -> what they ask, in each spelling."""
     by_dataset: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in iterate(folder, "tune"):
         if row.get("holdout"):
-            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system") if key in row}
+            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system", "canonical") if key in row}
             by_dataset[row["dataset"]][_group(row)].append(slim)
-    held: dict[str, str] = {}
+    held: dict[str, list[str]] = {}
     for name, groups in by_dataset.items():
         taken = 0
         for group in sorted(groups):
             if taken >= groups[group][0]["holdout"]:
                 break
             taken += len(groups[group])
-            held.update({row["id"]: _question(row) for row in groups[group]})
+            held.update({row["id"]: asked.measured(row) for row in groups[group]})
         if taken == sum(map(len, groups.values())):
             raise DataError(
                 f"dataset {name!r}: rows to train on after its holdout",
