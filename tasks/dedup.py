@@ -7,6 +7,7 @@ from pydantic import Field
 
 from tasks.lib import digests, progress
 from tasks.lib.asked import compared
+from tasks.lib.chats import told
 from tasks.lib.cleaning import folded
 from tasks.lib.config import StageConfig
 from tasks.lib.near import NearDuplicates
@@ -22,7 +23,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="4")
+@stage(version="5")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -71,7 +72,7 @@ def _contradictions(folder: Path, role: str) -> dict[str, str]:
     """
     answers: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in map(compared, iterate(folder, role)):
-        asked = (row["dataset"], row.get("system", ""), row.get("prompt", ""))
+        asked = (row["dataset"], row.get("system", ""), told(row.get("history", [])), row.get("prompt", ""))
         if "rating" in row:
             answers["rating", *asked, row["answer"]][str(row["rating"])].append(row["id"])
         elif "winner" in row:

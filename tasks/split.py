@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -77,6 +77,13 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes())
 
 
+class _Held(NamedTuple):
+    """A row that is held out: what it asks, in each spelling, and what was said before."""
+
+    asks: list[str]
+    begun: list[str]
+
+
 class _Splitting:
     """One split under way: what is held out, where rows go, and how many went."""
 
@@ -84,7 +91,8 @@ class _Splitting:
         self._out, self._cfg, self._writer = out, cfg, writer
         self._asked = {key: row["id"] for row in iterate(source, "eval") for key in asked.measured(row)}
         self.held = _held_out(source)
-        self._held_questions = frozenset(key for keys in self.held.values() for key in keys)
+        self._held_questions = frozenset(key for held in self.held.values() for key in held.asks)
+        self._held_beginnings = frozenset(key for held in self.held.values() for key in held.begun)
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -108,7 +116,7 @@ class _Splitting:
         """Send a row to an evaluation set, as the evaluation harness reads it."""
         self.sets[name] += 1
         self._writer.keep(row, "eval")
-        line = {key: row[key] for key in ("id", "system", "prompt", "response") if row.get(key)}
+        line = {key: row[key] for key in ("id", "system", "history", "prompt", "response") if row.get(key)}
         if row.get("choices"):
             line |= {"choices": row["choices"], "label": row["choices"].index(row["response"])}
         folder = self._out / "eval"
@@ -130,9 +138,12 @@ class _Splitting:
                 file=row["file"],
                 row=row["row"],
             )
-        if other is None and not self._held_questions.intersection(questions):
+        if other is not None or self._held_questions.intersection(questions):
+            self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
+        elif asked.whole(row) in self._held_beginnings:
+            self._writer.set_aside(row, "eval-overlap", "is the beginning of a held-out conversation")
+        else:
             return False
-        self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
         return True
 
     def preferences(self, source: Path) -> None:
@@ -177,21 +188,21 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(folder: Path) -> dict[str, list[str]]:
-    """Ids of the rows held out of tune datasets (whole groups, by digest) -> what they ask, in each spelling."""
+def _held_out(folder: Path) -> dict[str, _Held]:
+    """The rows held out of tune datasets (whole groups, by digest), by id."""
     by_dataset: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in iterate(folder, "tune"):
         if row.get("holdout"):
-            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system", "canonical") if key in row}
+            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system", "canonical", "history") if key in row}
             by_dataset[row["dataset"]][_group(row)].append(slim)
-    held: dict[str, list[str]] = {}
+    held: dict[str, _Held] = {}
     for name, groups in by_dataset.items():
         taken = 0
         for group in sorted(groups):
             if taken >= groups[group][0]["holdout"]:
                 break
             taken += len(groups[group])
-            held.update({row["id"]: asked.measured(row) for row in groups[group]})
+            held.update({row["id"]: _Held(asked.measured(row), asked.begun(row)) for row in groups[group]})
         if taken == sum(map(len, groups.values())):
             raise DataError(
                 f"dataset {name!r}: rows to train on after its holdout",

@@ -60,16 +60,16 @@ def conversation(value: Any) -> Conversation:
     return Conversation(system, turns[:-2], turns[-2]["content"], turns[-1]["content"])
 
 
-def require_mappable(template: str, one_answer: bool) -> None:
-    """Refuse a map of `messages` that is more than a column, or that is to be asked or labelled as one question is.
+def require_mappable(template: str, labelled: bool) -> None:
+    """Refuse a map of `messages` that is more than a column, or whose answers are to be labels.
 
     Raises:
         ValueError: with what to write.
     """
     if not WHOLE_COLUMN.fullmatch(template):
         raise ValueError(f"messages maps one column that holds a list of turns, such as {{messages}}, not {template!r}")
-    if one_answer:
-        raise ValueError("holdout and choices are for questions with one answer; a conversation can only be trained on")
+    if labelled:
+        raise ValueError("choices are for questions with one answer; map prompt and response, or leave `choices:` out")
 
 
 def told(turns: Sequence[Turn]) -> str:

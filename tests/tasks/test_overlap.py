@@ -1,5 +1,6 @@
 """What is measured with is not trained on: compared by molecules, and in conversations by what went before."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tasks.dedup import DedupConfig, dedup
 from tasks.lib.errors import DataError
+from tasks.lib.records import iterate
 from tasks.split import SplitConfig, split
 from tests.datasets import ingested, reasons, resolved
 
@@ -61,3 +63,58 @@ def test_a_molecule_that_is_held_out_is_not_trained_on_in_another_spelling(workp
     )
     assert len(reasons(made)) == made.eval_sets["held-heldout"] == 3
     assert {name.split(":")[0] for name in reasons(made)} == {"other"}
+
+
+def talk(*turns: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(turns)], **more}
+
+
+TALKS = {"map": {"messages": "{messages}"}}
+
+
+def test_a_conversation_is_held_out_whole_with_all_that_begin_alike(workplace: Path) -> None:
+    """Also where a file has a row for each answer of it."""
+    rows = [
+        talk(*(f"{word} {i}?" for word in ("who", "me", "when", "now", "why", "so")[:length])) for i in range(20) for length in (2, 4, 6)
+    ]
+    made = split(SplitConfig(), ingested(resolved(workplace, "talks", "tune", rows, **TALKS, holdout=7)))
+    opening = {f"talks:{number}": row["messages"][0]["content"] for number, row in enumerate(rows, start=1)}
+    sides = {part: {row["id"] for row in iterate(made.path, part)} for part in ("tune-train", "tune-valid", "eval")}
+    assert sum(map(len, sides.values())) == len(rows)
+    beginnings = [{opening[name] for name in ids} for ids in sides.values()]
+    assert sum(map(len, beginnings)) == 20
+    assert made.eval_sets == {"talks-heldout": 9}
+    lines = [json.loads(line) for line in made.eval_file("talks-heldout").read_text().splitlines()]
+    line = next(line for line in lines if len(line.get("history", [])) == 2)
+    number = line["prompt"].split()[1]
+    assert [turn["content"] for turn in line["history"]] == [f"who {number}", f"me {number}"]
+
+
+def test_what_is_part_of_a_held_out_conversation_is_not_trained_on(workplace: Path) -> None:
+    held = [talk(f"who {i}?", f"me {i}", "and when?", "now", g=f"g{i}") for i in range(6)]
+    other = [talk(f"WHO {i}?", f"me  {i}") for i in range(6)]  # its beginning
+    other += [talk(f"who {i}?", "you", "and when?", "never", "why?", "so") for i in range(6)]  # asks the same, and goes on
+    other += [talk(f"where {i}?", "here", "and when?", "soon") for i in range(6)]  # asks it of something else
+    other += [talk(f"who {i}?", "somebody else") for i in range(6)]  # another conversation
+    given = [resolved(workplace, "held", "tune", held, map={**TALKS["map"], "group": "{g}"}, holdout=2)]
+    made = split(SplitConfig(), ingested(*given, resolved(workplace, "other", "tune", other, **TALKS)))
+    numbers = [int(row["id"].split(":")[1]) for row in iterate(made.path, "eval")]
+    assert set(reasons(made)) == {f"other:{number + more}" for number in numbers for more in (0, 6)}
+    details = {row["detail"] for row in iterate(made.path, "set_aside")}
+    assert details == {"is the beginning of a held-out conversation", "asks the same as a held-out row"}
+
+
+def test_an_evaluation_set_may_be_conversations(workplace: Path) -> None:
+    judged = resolved(workplace, "judged", "eval", [talk("who?", "me", "and when?", "now")], **TALKS)
+    rows = [talk("who?", "you", "and WHEN?", "never"), talk("where?", "here", "and when?", "soon"), talk("why?", "so")]
+    made = split(SplitConfig(overlap="set-aside"), ingested(judged, resolved(workplace, "talks", "tune", rows, **TALKS)))
+    assert reasons(made) == {"talks:1": "eval-overlap"}
+    (line,) = [json.loads(line) for line in made.eval_file("judged").read_text().splitlines()]
+    assert (line["history"][1]["content"], line["prompt"], line["response"]) == ("me", "and when?", "now")
+
+
+def test_answers_about_a_molecule_contradict_only_after_the_same_turns(workplace: Path) -> None:
+    rows = [talk("hello", said, "toxic?", answer, s="CCO") for said, answer in (("a", "yes"), ("b", "no"), ("b", "maybe"))]
+    card = {"map": {**TALKS["map"], "system": "{s}"}, "columns": {"s": "smiles"}}
+    made = dedup(DedupConfig(), ingested(resolved(workplace, "talks", "tune", rows, **card)))
+    assert reasons(made) == dict.fromkeys(("talks:2", "talks:3"), "contradictory-value")
