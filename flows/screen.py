@@ -170,18 +170,19 @@ def draws(shares: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("dataset", overflow="fold")
-    for name in ("weight", "rows", "a pass", "passes", "trained"):
+    for name in ("weight", "rows", "a pass", "epochs", "trained"):
         table.add_column(name, justify="right", no_wrap=True)
     stage = None
     for share in shares:
-        numbers = ["?" if share[key] is None else f"{share[key]:,}" for key in ("size", "trained")]
-        passes = "?" if share["passes"] is None else f"{share['passes']:.2f}"
+        about = "~" if share.get("estimated") else ""
+        numbers = ["?" if share[key] is None else f"{about}{share[key]:,}" for key in ("size", "trained")]
+        epochs = "?" if share.get("epochs") is None else f"{about}{share['epochs']:.2f}"
         table.add_row(
             share["stage"] if share["stage"] != stage else "", share["dataset"], f"{share['weight']:g}",
-            f"{share['rows']:,}", numbers[0], passes, numbers[1],
+            f"{share['rows']:,}", numbers[0], epochs, numbers[1],
         )  # fmt: skip
         stage = share["stage"]
-    console.print("\nwhat each training draws (tokens estimated; of align: pairs)", style="italic")
+    console.print("\nwhat each training draws, in tokens (of align and reward: pairs); ~ is estimated", style="italic")
     console.print(table)
     if any(share["size"] is None for share in shares):
         console.print(
