@@ -174,9 +174,9 @@ def draws(shares: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     stage = None
     for share in shares:
-        about = "~" if share.get("estimated") else ""
-        numbers = ["?" if share[key] is None else f"{about}{share[key]:,}" for key in ("size", "trained")]
-        epochs = "?" if share.get("epochs") is None else f"{about}{share['epochs']:.2f}"
+        about = "~" if share["estimated"] else ""
+        numbers = ["–" if share[key] is None else f"{about}{share[key]:,}" for key in ("size", "trained")]
+        epochs = "–" if share["epochs"] is None else f"{about}{share['epochs']:.2f}"
         table.add_row(
             share["stage"] if share["stage"] != stage else "", share["dataset"], f"{share['weight']:g}",
             f"{share['rows']:,}", numbers[0], epochs, numbers[1],
@@ -184,10 +184,6 @@ def draws(shares: list[dict[str, Any]]) -> None:
         stage = share["stage"]
     console.print("\nwhat each training draws, in tokens (of align and reward: pairs); ~ is estimated", style="italic")
     console.print(table)
-    if any(share["size"] is None for share in shares):
-        console.print(
-            "? = not known yet: the base model, whose tokenizer counts the tokens, is not made yet (stage base of `slmforge adapt`)"
-        )
 
 
 def trials(found: Sequence[Any], best: Any, by: str) -> None:
