@@ -167,11 +167,11 @@ def _rates(split: Path, part: str, sizes: Mapping[str, Any], how: tuple[Tokenize
 
 
 def _length(told: list[str], vocabulary: int) -> float:
-    """Tokens of texts, as byte pairs of so many would make: English has 2 bytes a token of 512, and 0.4 more each time they double.
+    """Tokens of texts, as byte pairs learned from general English would make.
 
-    A letter beyond ASCII is a token for each of its bytes, for the text that a base is made from is English.
+    Small letters and spaces share tokens, more of them each time the vocabulary doubles; any other character, and any byte
+    beyond ASCII, is about one token. On the starter data of the shipped domains that is between 0.8 and 1.1 times the tokens
+    that there are, with vocabularies of 512 to 16,384; on Python's documentation, which the tokenizer is made from, up to 1.7 times.
     """
-    letters = sum(map(len, told))
-    plain = sum(character.isascii() for text in told for character in text)
-    beyond = sum(len(text.encode()) for text in told) - plain if plain < letters else 0
-    return plain / max(1.5, 2 + 0.4 * math.log2(vocabulary / 512)) + beyond
+    shared = sum(character == " " or "a" <= character <= "z" for text in told for character in text)
+    return shared / max(1.5, 2.2 + 0.5 * math.log2(vocabulary / 512)) + sum(len(text.encode()) for text in told) - shared
