@@ -1,6 +1,6 @@
 """What a row asks, as digests: by these, rows to train on are compared with rows to measure with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tasks.lib import digests
 from tasks.lib.cleaning import folded
@@ -55,5 +55,5 @@ def _before(row: Row) -> list[str]:
     return [turn["content"] for turn in row.get("history") or [] if turn["role"] == "user"]
 
 
-def _digests(keys: "Iterator[Sequence[str]] | Sequence[Sequence[str]]") -> list[str]:
+def _digests(keys: Iterable[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(digests.of_text("\x1f".join(map(folded, key))) for key in keys))
