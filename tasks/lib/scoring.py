@@ -113,7 +113,7 @@ def _for_harness(task: Task, data: dict[str, Dataset]) -> dict[str, Any]:
     return made
 
 
-class _Conversations(ConfigurableTask):  # type: ignore[misc]  # the harness has no types
+class _Conversations(ConfigurableTask):
     """A task whose rows are asked after the turns before them, as in training: as turns, not as text."""
 
     def __init__(self, config: dict[str, Any]) -> None:
