@@ -9,10 +9,10 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import digests, domain, files, guess, parts, places, propose
+from tasks.lib import chats, digests, domain, files, guess, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError
-from tasks.lib.records import CONTENT
+from tasks.lib.records import TOLD
 from tasks.lib.rows import SourceRow
 
 SHOWN = 3
@@ -148,13 +148,27 @@ def _show_records(rows: list[SourceRow], records: list[dict[str, Any]], aside: C
         print("Most rows would be set aside: the map, the role or the format is probably not right for this file.")
     for record in records[:SHOWN]:
         print(f"\nrow {record['row']}, as the model will see it:")
-        for field in CONTENT:
-            if record.get(field):
-                text = " ".join(record[field].split())
-                print(f"  {field}: {text if len(text) <= 300 else text[:300] + ' …'}")
-        if record.get("history"):
-            print(f"  and {len(record['history'])} turns before; every answer in them is trained on too")
+        for field in TOLD:
+            if field == "history" and record.get(field):
+                _show_turns(record[field], trained=record["role"] == "tune")
+            elif record.get(field):
+                print(f"  {field}: {_short(record[field])}")
     print()
+
+
+def _show_turns(history: list[dict[str, str]], *, trained: bool) -> None:
+    """Who said what before the prompt."""
+    more, shown = chats.latest(history)
+    print(f"  history: {len(history)} turns before the prompt{'; every answer in them is trained on too' if trained else ''}")
+    if more:
+        print(f"    ({more})")
+    for turn in shown:
+        print(f"    {turn['role']}: {_short(turn['content'])}")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:300] + " …"
 
 
 def _reasons(aside: Counter[str]) -> str:

@@ -47,9 +47,10 @@ def plan(asked: Order, flow: str, as_json: bool) -> bool:
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += [*_missing(job, flow), *_unfit_base(job, flow)]
-    blockers += [fault.sentence() for fault in preflight.faults(job, planner)]
+    unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
+    blockers += unfit
     notes = list(job.domain.card.unstated)
-    drawn = _shares(planner.rows, job)
+    drawn = _shares(planner.rows, job, tried=not unfit)
     if as_json:
         told = {
             "domain": asked.domain,
@@ -74,14 +75,18 @@ def plan(asked: Order, flow: str, as_json: bool) -> bool:
     return bool(blockers)
 
 
-def _shares(rows: list[Any], job: Any) -> list[dict[str, Any]]:
-    """What each training will draw of each dataset; nothing before the data are split."""
+def _shares(rows: list[Any], job: Any, *, tried: bool) -> list[dict[str, Any]]:
+    """What each training will draw of each dataset; nothing before the data are split.
+
+    Tokens are counted by the tokenizer of the base, or of the folder that it will be copied from if that has been `tried` out.
+    """
     found = {row.name: row for row in rows if row.id}
     if "split" not in found:
         return []
-    from tasks.lib import mixture_plan
+    from tasks.lib import base_checks, mixture_plan
 
-    base = store.root() / found["base"].id if "base" in found else None
+    outside = base_checks.folder_of(job) if tried else None
+    base = store.root() / found["base"].id if "base" in found else outside
     weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
     split = found["split"]
     return mixture_plan.shares([row.name for row in rows], store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import replacing, store
+from tasks.lib import chats, replacing, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
 from tasks.lib.formulas import harmless
-from tasks.lib.records import CONTENT, content_of, iterate
+from tasks.lib.records import TOLD, content_of, iterate
 
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
 PARTS = (*(f"{role}-{part}" for role in ("corpus", "tune", "preference", "general") for part in ("train", "valid")), "eval")
-SHOWN = (*CONTENT, "rating", "winner")
+SHOWN = (*TOLD, "rating", "winner")
 Row = dict[str, Any]
 
 
@@ -94,7 +94,7 @@ def _set_aside(made: dict[str, Path]) -> Iterator[Row]:
         if stage in STAGES:
             for row in iterate(folder, "set_aside"):
                 record = content_of(row)  # ingest keeps the columns as they were read, later stages the record
-                content = record if stage == "ingest" else {key: value for key, value in record.items() if key in SHOWN}
+                content = record if stage == "ingest" else {key: record[key] for key in SHOWN if key in record}
                 place: Row = {key: record[key] for key in ("page", "heading") if stage != "ingest" and key in record}
                 yield {**row, **place, "stage": stage, "record": content}
 
@@ -108,7 +108,7 @@ def _used(made: dict[str, Path]) -> Iterator[Row]:
     for part in PARTS:
         for row in iterate(made["split"], part):
             yield {**{key: row[key] for key in ("id", "dataset", "file", "row", "page", "heading") if row.get(key)}, "part": part,
-                   "record": {key: row[key] for key in CONTENT if row.get(key)}}  # fmt: skip
+                   "record": {key: row[key] for key in TOLD if row.get(key)}}  # fmt: skip
 
 
 def _write(file: Path, found: list[Row]) -> None:
@@ -123,6 +123,11 @@ def _write(file: Path, found: list[Row]) -> None:
     writer = csv.writer(stream)
     writer.writerow([harmless(name) for name in [*columns, *fields]])
     for row in found:
-        cells = [row.get(key, "") for key in columns] + [row["record"].get(key, "") for key in fields]
+        cells = [row.get(key, "") for key in columns] + [_cell(row["record"].get(key, "")) for key in fields]
         writer.writerow([harmless(str(cell)) for cell in cells])
     replacing.replace({file: "\ufeff" + stream.getvalue()})  # the mark by which spreadsheets know UTF-8
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell holds it; of the turns of a conversation, who said what."""
+    return chats.told(value) if isinstance(value, list) else value

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.lib import chats
 from tasks.lib.execute import Event
 from tasks.lib.records import LedgerLine, by_dataset, introduced
 
@@ -113,10 +114,20 @@ def rows(found: list[dict[str, Any]], aside: bool) -> None:
         why = f"{row['reason']}: {row['detail']}" if row.get("detail") else row.get("reason", row.get("part", ""))
         console.print(Text.assemble((row["id"], "bold"), f"  {place}  ", (why, "yellow" if aside else "dim")), soft_wrap=True)
         for name, value in row["record"].items():
-            text = " ".join(str(value).split())
-            console.print(
-                Text.assemble("    ", (f"{name} ", "dim"), text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)")
-            )
+            for head, text in _turns(value) if isinstance(value, list) else [(f"{name} ", str(value))]:
+                console.print(Text.assemble("    ", (head, "dim"), _line(text)))
+
+
+def _turns(history: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """The turns before a prompt, the last ones, each behind its speaker."""
+    more, shown = chats.latest(history)
+    return [*([(f"history ({more})", "")] if more else []), *((f"history, {turn['role']}: ", turn["content"]) for turn in shown)]
+
+
+def _line(text: str) -> str:
+    """A value on one line, and how long it is where not all of it is shown."""
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)"
 
 
 def say(word: str, style: str, sentence: str) -> None:
@@ -159,23 +170,20 @@ def draws(shares: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("dataset", overflow="fold")
-    for name in ("weight", "rows", "a pass", "passes", "trained"):
+    for name in ("weight", "rows", "a pass", "epochs", "trained"):
         table.add_column(name, justify="right", no_wrap=True)
     stage = None
     for share in shares:
-        numbers = ["?" if share[key] is None else f"{share[key]:,}" for key in ("size", "trained")]
-        passes = "?" if share["passes"] is None else f"{share['passes']:.2f}"
+        about = "~" if share["estimated"] else ""
+        numbers = ["–" if share[key] is None else f"{about}{share[key]:,}" for key in ("size", "trained")]
+        epochs = "–" if share["epochs"] is None else f"{about}{share['epochs']:.2f}"
         table.add_row(
             share["stage"] if share["stage"] != stage else "", share["dataset"], f"{share['weight']:g}",
-            f"{share['rows']:,}", numbers[0], passes, numbers[1],
+            f"{share['rows']:,}", numbers[0], epochs, numbers[1],
         )  # fmt: skip
         stage = share["stage"]
-    console.print("\nwhat each training draws (tokens estimated; of align: pairs)", style="italic")
+    console.print("\nwhat each training draws, in tokens (of align and reward: pairs); ~ is estimated", style="italic")
     console.print(table)
-    if any(share["size"] is None for share in shares):
-        console.print(
-            "? = not known yet: the base model, whose tokenizer counts the tokens, is not made yet (stage base of `slmforge adapt`)"
-        )
 
 
 def trials(found: Sequence[Any], best: Any, by: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field
 
 from tasks.lib import digests, progress
+from tasks.lib.asked import compared
+from tasks.lib.chats import told
 from tasks.lib.cleaning import folded
 from tasks.lib.config import StageConfig
 from tasks.lib.near import NearDuplicates
@@ -21,7 +23,7 @@ class DedupConfig(StageConfig):
     shingle: int = Field(default=5, ge=1, description="words per shingle")
 
 
-@stage(version="4")
+@stage(version="5")
 def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
@@ -48,16 +50,11 @@ def _key(row: Row) -> str:
 
     Rows of an evaluation set repeat only within their own dataset.
     """
-    row = _compared(row)
+    row = compared(row)
     words = [f"{key}={folded(row[key])}" for key in (*CONTENT, "winner") if key in row]
     words += [f"{turn['role']}={folded(turn['content'])}" for turn in row.get("history", [])]
     scope = row["dataset"] if row["role"] == "eval" else ""
     return digests.of_text("\x1f".join([scope, str(row.get("rating", "")), *words]))
-
-
-def _compared(row: Row) -> Row:
-    """A row as it is compared: molecules in their canonical spelling."""
-    return {**row, **{spelt["field"]: spelt["text"] for spelt in row.get("canonical", [])}}
 
 
 def _value(text: str) -> str:
@@ -74,8 +71,8 @@ def _contradictions(folder: Path, role: str) -> dict[str, str]:
     Without choices, a molecule's answer of one word is a value: there is one of it. Longer texts may differ.
     """
     answers: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in map(_compared, iterate(folder, role)):
-        asked = (row["dataset"], row.get("system", ""), row.get("prompt", ""))
+    for row in map(compared, iterate(folder, role)):
+        asked = (row["dataset"], row.get("system", ""), told(row.get("history", [])), row.get("prompt", ""))
         if "rating" in row:
             answers["rating", *asked, row["answer"]][str(row["rating"])].append(row["id"])
         elif "winner" in row:

@@ -68,7 +68,12 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
     answers = [
-        {"prompt": row["prompt"], "wanted": row["response"], "answer": scoring.answer(network, tokenizer, row, 40)} for row in prompts
+        {
+            "prompt": scoring.asked({**row, "turns": row.get("history")}),
+            "wanted": row["response"],
+            "answer": scoring.answer(network, tokenizer, row, 40),
+        }
+        for row in prompts
     ]
     sample = prompts[0]["prompt"] if prompts else "The"
     tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))

@@ -4,12 +4,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from tasks.lib import digests
-from tasks.lib.cleaning import folded
+from tasks.lib import asked, digests
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
@@ -52,7 +51,7 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="5")
+@stage(version="6")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
 
@@ -78,14 +77,22 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes())
 
 
+class _Held(NamedTuple):
+    """A row that is held out: what it asks, in each spelling, and what was said before."""
+
+    asks: list[str]
+    begun: list[str]
+
+
 class _Splitting:
     """One split under way: what is held out, where rows go, and how many went."""
 
     def __init__(self, out: Path, cfg: SplitConfig, source: Path, writer: RecordWriter) -> None:
         self._out, self._cfg, self._writer = out, cfg, writer
-        self._asked = {_question(row): row["id"] for row in iterate(source, "eval")}
+        self._asked = {key: row["id"] for row in iterate(source, "eval") for key in asked.measured(row)}
         self.held = _held_out(source)
-        self._held_questions = frozenset(self.held.values())
+        self._held_questions = frozenset(key for held in self.held.values() for key in held.asks)
+        self._held_beginnings = frozenset(key for held in self.held.values() for key in held.begun)
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -109,7 +116,7 @@ class _Splitting:
         """Send a row to an evaluation set, as the evaluation harness reads it."""
         self.sets[name] += 1
         self._writer.keep(row, "eval")
-        line = {key: row[key] for key in ("id", "system", "prompt", "response") if row.get(key)}
+        line = {key: row[key] for key in ("id", "system", "history", "prompt", "response") if row.get(key)}
         if row.get("choices"):
             line |= {"choices": row["choices"], "label": row["choices"].index(row["response"])}
         folder = self._out / "eval"
@@ -121,7 +128,7 @@ class _Splitting:
         """Whether a training row is out because an evaluation row asks the same; it is set aside then."""
         if "prompt" not in row:
             return False
-        questions = _questions(row)
+        questions = asked.trained(row)
         other = next((self._asked[question] for question in questions if question in self._asked), None)
         if other is not None and self._cfg.overlap == "refuse":
             raise DataError(
@@ -131,9 +138,12 @@ class _Splitting:
                 file=row["file"],
                 row=row["row"],
             )
-        if other is None and not self._held_questions.intersection(questions):
+        if other is not None or self._held_questions.intersection(questions):
+            self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
+        elif asked.whole(row) in self._held_beginnings:
+            self._writer.set_aside(row, "eval-overlap", "is the beginning of a held-out conversation")
+        else:
             return False
-        self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
         return True
 
     def preferences(self, source: Path) -> None:
@@ -167,16 +177,6 @@ def _opening(row: Row) -> str:
     return str(row["history"][0]["content"]) if row.get("history") else str(row.get("prompt", ""))
 
 
-def _question(row: Row) -> str:
-    return digests.of_text(folded(f"{row.get('system', '')} {row['prompt']}"))
-
-
-def _questions(row: Row) -> list[str]:
-    """What a row asks; of a conversation each of its questions, as if nothing went before."""
-    turns = [turn["content"] for turn in row.get("history") or [] if turn["role"] == "user"]
-    return [_question(row), *(_question({**row, "prompt": text}) for text in turns)]
-
-
 def _groups(rows: Iterable[Row], share: float) -> set[str]:
     """The groups that validate: those whose draw falls below the share; always one where there are two.
 
@@ -188,21 +188,21 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(folder: Path) -> dict[str, str]:
-    """Ids of the rows held out of tune datasets (whole groups, by digest) -> their question."""
+def _held_out(folder: Path) -> dict[str, _Held]:
+    """The rows held out of tune datasets (whole groups, by digest), by id."""
     by_dataset: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in iterate(folder, "tune"):
         if row.get("holdout"):
-            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system") if key in row}
+            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system", "canonical", "history") if key in row}
             by_dataset[row["dataset"]][_group(row)].append(slim)
-    held: dict[str, str] = {}
+    held: dict[str, _Held] = {}
     for name, groups in by_dataset.items():
         taken = 0
         for group in sorted(groups):
             if taken >= groups[group][0]["holdout"]:
                 break
             taken += len(groups[group])
-            held.update({row["id"]: _question(row) for row in groups[group]})
+            held.update({row["id"]: _Held(asked.measured(row), asked.begun(row)) for row in groups[group]})
         if taken == sum(map(len, groups.values())):
             raise DataError(
                 f"dataset {name!r}: rows to train on after its holdout",

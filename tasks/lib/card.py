@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import page, pages, plots
+from tasks.lib import chats, page, pages, plots
 from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import CONTENT, LedgerLine, Row, content_of, iterate, lost
+from tasks.lib.records import TOLD, LedgerLine, Row, content_of, iterate, lost
 
 EXCERPT = 280  # characters
-SHOWN = (*CONTENT, "rating", "winner")
+SHOWN = (*TOLD, "rating", "winner")
 EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
 # what to do about a reason; one that only says how the data are divided needs nothing
 REMEDIES = {
@@ -82,7 +82,7 @@ def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts
         .render(
             title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
             verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
+            latest=chats.latest, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 
@@ -117,17 +117,22 @@ def _examples(folders: dict[str, Path], sensitive: bool) -> list[Example]:
             counts[key] += 1
             if key not in first:
                 content = content_of(row)  # columns as they were read, or a record, of which people know the fields
-                first[key] = {**row, "record": content if stage == "ingest" else {k: v for k, v in content.items() if k in SHOWN}}
+                first[key] = {**row, "record": content if stage == "ingest" else {k: content[k] for k in SHOWN if k in content}}
     return [_example(first[key], count, sensitive) for key, count in counts.most_common()]
 
 
 def _example(row: Row, count: int, sensitive: bool) -> Example:
     content = row["record"]
-    told = "; ".join(f"{name}: {' '.join(str(value).split())}" for name, value in content.items() if str(value).strip())
+    told = "; ".join(f"{name}: {' '.join(_said(value).split())}" for name, value in content.items() if _said(value).strip())
     excerpt = "" if sensitive else told if len(told) <= EXCERPT else told[:EXCERPT] + " …"
     detail = "" if sensitive else row["detail"]
     place = f"{row['file']}, row {row['row']}"
     return Example(row["reason"], count, row["dataset"], place, detail, excerpt, REMEDIES.get(row["reason"], ""))
+
+
+def _said(value: Any) -> str:
+    """A value as text; of the turns of a conversation, who said what."""
+    return chats.told(value) if isinstance(value, list) else str(value)
 
 
 def _lengths(split: Path | None) -> list[tuple[str, Any]]:
@@ -154,7 +159,7 @@ def _samples(folders: dict[str, Path], sensitive: bool) -> list[tuple[str, list[
     if sensitive or "split" not in folders:
         return []
     parts = [(part.removesuffix("-train"), list(islice(iterate(folders["split"], part), 2))) for part in _PARTS]
-    return [(role, [{key: row[key] for key in ("id", *CONTENT) if row.get(key)} for row in rows]) for role, rows in parts if rows]
+    return [(role, [{key: row[key] for key in ("id", *TOLD) if row.get(key)} for row in rows]) for role, rows in parts if rows]
 
 
 _PARTS = ("corpus-train", "tune-train", "preference-train", "eval")

@@ -1,6 +1,7 @@
 """Conversations: a list of turns becomes one record, of which every answer is trained once, with the turns before it."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 ROLES = {
@@ -11,6 +12,7 @@ ROLES = {
 SPEAKER, SAID = ("role", "from"), ("content", "value")  # OpenAI's and ShareGPT's names
 WHOLE_COLUMN = re.compile(r"\{[^{}]+\}")
 Turn = dict[str, str]
+LAST = 6  # turns of a conversation that are shown where there is little room
 
 
 class Malformed(ValueError):  # noqa: N818  # not an error, a reason
@@ -58,16 +60,27 @@ def conversation(value: Any) -> Conversation:
     return Conversation(system, turns[:-2], turns[-2]["content"], turns[-1]["content"])
 
 
-def require_mappable(template: str, one_answer: bool) -> None:
-    """Refuse a map of `messages` that is more than a column, or that is to be asked or labelled as one question is.
+def require_mappable(template: str, labelled: bool) -> None:
+    """Refuse a map of `messages` that is more than a column, or whose answers are to be labels.
 
     Raises:
         ValueError: with what to write.
     """
     if not WHOLE_COLUMN.fullmatch(template):
         raise ValueError(f"messages maps one column that holds a list of turns, such as {{messages}}, not {template!r}")
-    if one_answer:
-        raise ValueError("holdout and choices are for questions with one answer; a conversation can only be trained on")
+    if labelled:
+        raise ValueError("choices are for questions with one answer; map prompt and response, or leave `choices:` out")
+
+
+def told(turns: Sequence[Turn]) -> str:
+    """Turns as text, each behind its speaker; further lines of a turn are indented, so that none looks like another turn."""
+    return "\n".join(f"{turn['role']}: " + "\n    ".join(turn["content"].splitlines()) for turn in turns)
+
+
+def latest(turns: Sequence[Turn]) -> tuple[str, Sequence[Turn]]:
+    """The last turns, those that an answer is most about, and how many are not among them ("" where all are)."""
+    more = len(turns) - LAST
+    return (f"{more:,} earlier turn{'s' * (more > 1)}, not shown" if more > 0 else ""), turns[-LAST:]
 
 
 def _key(turn: dict[str, Any], names: tuple[str, ...]) -> str | None:

@@ -25,7 +25,7 @@ ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
     "corpus": (frozenset({"text"}),),
     "general": (frozenset({"text"}),),
     "tune": (frozenset({"prompt", "response"}), frozenset({"messages"})),
-    "eval": (frozenset({"prompt", "response"}),),
+    "eval": (frozenset({"prompt", "response"}), frozenset({"messages"})),
     "preference": (
         frozenset({"prompt", "chosen", "rejected"}),
         frozenset({"prompt", "answer", "rating"}),
@@ -76,7 +76,7 @@ class Dataset(Declared):
         if self.holdout and self.role != "tune":
             raise ValueError("holdout is for the role tune")
         if "messages" in self.map:
-            require_mappable(self.map["messages"], bool(self.holdout or self.choices))
+            require_mappable(self.map["messages"], bool(self.choices))
         if self.weight != 1 and self.role not in ("corpus", "tune", "preference"):
             raise ValueError("weight is for the roles corpus, tune and preference; of general text, `replay` of a stage says how much")
         if isinstance(self.source, QuerySource) and (said := [key for key in AS_WRITTEN if getattr(self, key) is not None]):

@@ -20,6 +20,8 @@ BATCH = 2_000
 ROLES = ("corpus", "general", "tune", "preference", "eval")
 # the fields that hold content, by role; a preference row has the ones of its shape
 CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b")
+# what people are shown of a row, in the order of reading: what was said before a prompt stands before it
+TOLD = (*CONTENT[:2], "history", *CONTENT[2:])
 IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")  # the other fields that expectations may judge
 SCHEMA = pa.schema(
     [

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
-from tasks.lib import models
+from tasks.lib import chats, models
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder
 from tasks.lib.records import Row
@@ -52,7 +53,8 @@ def run_tasks(
         if absent := [name for name in task.sets.values() if name not in sets]:
             scores.append(TaskScore(task=task.task, metric="", n=0, not_run=f"no evaluation set {absent[0]!r} in this edition"))
         else:
-            runnable.append((task, _for_harness(task, {split: _rows(sets[name], encoder) for split, name in task.sets.items()})))
+            data = {split: _rows(sets[name], encoder) for split, name in task.sets.items()}
+            runnable.append((task, _for_harness(task, data)))
             _require_room(task, encoder.length)
     if not runnable:
         return scores
@@ -89,6 +91,8 @@ def _rows(file: Path, encoder: Encoder) -> Dataset:
         row |= {key: encoder.harmless(row[key]) for key in ("system", "prompt", "response")}
         if "choices" in row:
             row["choices"] = [encoder.harmless(choice) for choice in row["choices"]]
+        turns = [{**turn, "content": encoder.harmless(turn["content"])} for turn in row.get("history", [])]
+        row |= {"turns": turns, "history": chats.told(turns)}
     return Dataset.from_list(rows)
 
 
@@ -103,7 +107,27 @@ def _for_harness(task: Task, data: dict[str, Dataset]) -> dict[str, Any]:
             # a lone field is given by its name: rendered, a prompt "12" or a response "[1]" would become a number or a list
             made[key] = only_field(made[key]) or made[key]
     # a row's own system message, unless the task has one for all rows
-    return {**made, "description": made.get("description") or "system", "custom_dataset": lambda **_: data}
+    made |= {"description": made.get("description") or "system", "custom_dataset": lambda **_: data}
+    if any(data[task.test_split]["turns"]) and not task.renders_history:
+        made["class"] = _Conversations
+    return made
+
+
+class _Conversations(ConfigurableTask):
+    """A task whose rows are asked after the turns before them, as in training: as turns, not as text."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(
+            config={key: value for key, value in config.items() if key != "class"}
+        )  # which names this class, and is no setting
+
+    def fewshot_context(self, doc: Row, num_fewshot: int, **settings: Any) -> Any:
+        render = settings.pop("chat_template")
+
+        def after_turns(messages: list[dict[str, str]], **how: Any) -> Any:
+            return render([*messages[:-1], *doc["turns"], messages[-1]], **how)
+
+        return super().fewshot_context(doc, num_fewshot, chat_template=after_turns, **settings)
 
 
 def _require_room(task: Task, positions: int) -> None:
@@ -147,6 +171,13 @@ def _cut(arguments: list[tuple[str, Any]], harness: HFLM) -> bool:
     return False
 
 
+def asked(document: dict[str, Any]) -> str:
+    """What a row asks, behind what was said before, if anything was."""
+    if not document.get("turns"):
+        return str(document["prompt"])
+    return chats.told([*document["turns"], {"role": "user", "content": str(document["prompt"])}])
+
+
 def _sample(task: Task, sample: dict[str, Any]) -> dict[str, str]:
     document, answers = sample["doc"], sample["filtered_resps"]
     answer = str(answers[0])
@@ -154,7 +185,7 @@ def _sample(task: Task, sample: dict[str, Any]) -> dict[str, str]:
         length = LENGTHS[task.metric.metric]
         scores = [likelihood / length(choice) for (likelihood, _), choice in zip(answers, document["choices"], strict=True)]
         answer = str(document["choices"][scores.index(max(scores))])
-    return {"prompt": str(document["prompt"]), "wanted": str(document["response"]), "answer": answer.strip()[:400]}
+    return {"prompt": asked(document), "wanted": str(document["response"]), "answer": answer.strip()[:400]}
 
 
 @torch.inference_mode()

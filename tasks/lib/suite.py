@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from tasks.lib.config import Declared, build, read_yaml
 from tasks.lib.errors import ConfigError
 
-ROW = ("id", "system", "prompt", "response", "choices", "label")  # what a row of an evaluation set may have
+ROW = ("id", "system", "history", "prompt", "response", "choices", "label")  # what a row of an evaluation set may have
 OF_CHOICES = frozenset({"choices", "label"})  # what it has only where the dataset declares choices
 # of the harness: they run code, read other files, or make one file several tasks
 CODE = (
@@ -134,8 +134,8 @@ class Task(Declared):
     fewshot_split: SplitName | None = None
     num_fewshot: int = Field(default=0, ge=0, le=64)
     output_type: Literal["multiple_choice", "generate_until"]
-    description: Annotated[Template, AfterValidator(_plain("prompt", "choices", least=0))] = ""
-    doc_to_text: Annotated[Template, AfterValidator(_plain("prompt", "choices"))]
+    description: Annotated[Template, AfterValidator(_plain("prompt", "choices", "history", least=0))] = ""
+    doc_to_text: Annotated[Template, AfterValidator(_plain("prompt", "choices", "history"))]
     doc_to_choice: Annotated[Template, AfterValidator(_plain("choices"))] | None = None
     doc_to_target: Annotated[Template, AfterValidator(_plain("response", "label"))]
     target_delimiter: str = " "
@@ -154,6 +154,11 @@ class Task(Declared):
     def metric(self) -> Metric:
         """The metric that is the task's score."""
         return self.metric_list[0]
+
+    @property
+    def renders_history(self) -> bool:
+        """Whether its own text shows the turns before a prompt; else they are given as turns."""
+        return "history" in (*fields(self.description), *fields(self.doc_to_text))
 
     @property
     def choices_needed(self) -> bool:
@@ -179,6 +184,7 @@ def read(folder: Path, datasets: Sequence[Any]) -> dict[str, dict[str, Any]]:
     for file in sorted((folder / "eval").glob("*.yaml")):
         task = _read(file)
         _check_sets(task, file, sets)
+        _check_turns(task, file, datasets)
         if other := named.get(task.task):
             raise ConfigError(f"evaluation tasks in {folder / 'eval'}, each with a name of its own",
                               f"`task: {task.task}` in {other.name} and in {file.name}", f"rename the task in {file.name}")  # fmt: skip
@@ -244,6 +250,17 @@ def _check_sets(task: Task, file: Path, sets: dict[str, bool]) -> None:
             raise ConfigError(
                 asked, f"rows of {name!r} have no choices", "declare `choices:` at that dataset, or use output_type generate_until"
             )
+
+
+def _check_turns(task: Task, file: Path, datasets: Sequence[Any]) -> None:
+    """Turns before a prompt are shown where there are some, and an example is one question."""
+    talks = {f"{d.name}{'-heldout' if d.role == 'tune' else ''}" for d in datasets if "messages" in d.map}
+    asked, name = f"evaluation task {file}", task.sets[task.test_split]
+    if task.renders_history and name not in talks:
+        raise ConfigError(asked, f"{{{{history}}}}, which rows of {name!r} do not have", "remove it; a dataset that maps `messages` has it")
+    if task.num_fewshot and talks & {name, task.sets[task.fewshot_split or task.test_split]}:
+        found = f"num_fewshot {task.num_fewshot} with rows that are conversations"
+        raise ConfigError(asked, found, "set num_fewshot to 0: an example is one question and its answer")
 
 
 def _refuse_unread(folder: Path) -> None:

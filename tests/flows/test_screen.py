@@ -40,8 +40,8 @@ def test_no_word_is_broken(narrow: io.StringIO, width: int) -> None:
 
 
 @pytest.mark.parametrize("narrow", [80], indirect=True)
-@pytest.mark.parametrize("known", [True, False])
-def test_what_is_not_known_is_explained_once(known: bool, narrow: io.StringIO) -> None:
-    numbers = {"size": 5, "trained": 5} if known else {"size": None, "trained": None}
-    screen.draws([{**SHARE, **numbers}, {**SHARE, **numbers, "dataset": "others"}])
-    assert plain(narrow, 80).count("base model") == (not known)
+@pytest.mark.parametrize("estimated", [True, False])
+def test_an_estimate_is_marked(estimated: bool, narrow: io.StringIO) -> None:
+    screen.draws([{**SHARE, "size": 5_000, "trained": 10_000, "epochs": 2.0, "estimated": estimated}])
+    (line,) = [line for line in plain(narrow, 80).splitlines() if "colours" in line]
+    assert line.split()[-3:] == (["~5,000", "~2.00", "~10,000"] if estimated else ["5,000", "2.00", "10,000"])

@@ -119,7 +119,7 @@ def test_a_template_that_rewrites_earlier_turns_is_a_piece_for_each_answer(token
 
 
 @pytest.mark.parametrize(
-    ("card", "says"), [({"map": {"messages": "Q {m}"}}, "maps one column"), ({"map": MAP, "holdout": 1}, "one answer")]
+    ("card", "says"), [({"map": {"messages": "Q {m}"}}, "maps one column"), ({"map": MAP, "choices": ["b"]}, "one answer")]
 )
 def test_what_a_conversation_cannot_be_is_refused(card: dict[str, Any], says: str, workplace: Path) -> None:
     with pytest.raises(ValidationError, match=says):
