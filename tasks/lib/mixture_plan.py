@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from tasks.lib import architecture
 from tasks.lib.records import sample, texts
 
 SAMPLE = 64  # rows of a part that tell how many tokens its characters make
@@ -49,6 +50,8 @@ def shares(
         weights: of the datasets, by name.
         base: the folder of the base's artifact, if it is made.
     """
+    if "classify" in stages and base is not None and architecture.of(base) == "encoder":  # whose student reads documents only
+        sizes = {part: size for part, size in sizes.items() if part != "tune-train"}
     tokenizer = None if base is None else Tokenizer.from_file(str(base / "tokenizer.json"))
     frame = 0 if tokenizer is None or base is None else _frame(base, tokenizer)
     frames = {"corpus-train": 2, "general-train": 2, "tune-train": frame}  # a document begins and ends with a token of its own
