@@ -32,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("orca2")
     toy = write_toy(folder)
     card, file = toy / "domain.yaml", toy / "data" / "colours.csv"
-    card.write_text(card.read_text().replace('map: {prompt: "{q}", response: "{a}"}', 'map: {system: "{s}", prompt: "{q}", response: "{a}"}'))
+    card.write_text(
+        card.read_text().replace('map: {prompt: "{q}", response: "{a}"}', 'map: {system: "{s}", prompt: "{q}", response: "{a}"}')
+    )
     rows = list(csv.reader(file.open()))[1:]
     with file.open("w") as stream:
         csv.writer(stream).writerows([["s", "q", "a"], *([MESSAGE if n % 2 else "", *row] for n, row in enumerate(rows))])

@@ -22,8 +22,10 @@ from tasks.split import Split
 from tests.conftest import write_toy
 from tests.tiny import DECODERS, ENCODERS, TinyConfig, model_of, tiny, tokenizer_of
 
-DEPTHS = {"gpt2": {"n_layer": 4}, "gpt-j": {"n_layer": 4}, "distilbert": {"n_layers": 4},
-          "gpt-neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]]}}  # fmt: skip
+DEPTHS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 4}, "gpt-j": {"n_layer": 4}, "distilbert": {"n_layers": 4},
+    "gpt-neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]]},
+}  # fmt: skip
 QUICK = {"length": 64, "learning_rate": 3e-3, "layers": 1, "control": False}
 TRIPLE = {"weight": 5 / 7, "hidden": 1 / 7, "temperature": 2.0}
 
@@ -222,4 +224,5 @@ def _written_down(student: Any, teacher: Any, batch: dict[str, Any], weight: flo
     target = (targets[places] / 2).softmax(-1)
     divergence = (target * (target.log() - (logits[places] / 2).log_softmax(-1))).sum(-1).mean()
     cosine = F.cosine_similarity(mine.hidden_states[-1][filled], its.hidden_states[-1][filled], dim=-1).mean()
-    return (1 - weight) * entropy + weight * 4 * divergence + hidden * (1 - cosine)
+    whole: torch.Tensor = (1 - weight) * entropy + weight * 4 * divergence + hidden * (1 - cosine)
+    return whole
