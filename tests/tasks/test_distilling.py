@@ -27,7 +27,7 @@ DEPTHS: dict[str, dict[str, Any]] = {
     "gpt-neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]]},
 }  # fmt: skip
 QUICK = {"length": 64, "learning_rate": 3e-3, "layers": 1, "control": False}
-TRIPLE = {"weight": 5 / 7, "hidden": 1 / 7, "temperature": 2.0}
+TRIPLE = {"weight": 0.9, "hidden": 3.0, "temperature": 2.0}
 
 
 @pytest.fixture(scope="module")
