@@ -6,10 +6,12 @@ from tasks.check import check
 from tasks.classify import classify as train
 from tasks.clean import clean
 from tasks.dedup import dedup
+from tasks.distill import distill
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.lib.flow import Job, flow
 from tasks.lib.lineage import declare
+from tasks.lib.stage import distinct
 from tasks.pretrain import pretrain
 from tasks.register import register
 from tasks.report import Page, report
@@ -18,7 +20,7 @@ from tasks.split import split
 
 @flow(AdaptConfig)
 def classify(job: Job[AdaptConfig]) -> Page:
-    """Turn a base model into a classifier of the domain's texts: data, pretraining, head, evaluation, registration, report."""
+    """Turn a base model into a classifier of the domain's texts: data, pretraining, student, head, evaluation, registration, report."""
     cfg = job.cfg
     read = ingest(cfg.ingest, job.sources)
     checked = check(cfg.check, job.expectations, read)  # a failed expectation ends the flow here
@@ -26,9 +28,10 @@ def classify(job: Job[AdaptConfig]) -> Page:
 
     start = base(cfg.base, job.base)
     pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
-    classifier = train(cfg.classify, pretrained, data, job.weights("tune"))
+    body = distill(cfg.distill, pretrained, data, job.weights("corpus", "tune")) if cfg.distill.before_head else pretrained
+    classifier = train(cfg.classify, body, data, job.weights("tune"))
 
-    models = (start, pretrained, classifier)
+    models = distinct(start, pretrained, body, classifier)
     scores = tuple(evaluate(cfg.evaluate, job.domain.suite, data, model) for model in models)
     declared = declare(job.domain.duties, job.sources)
     version = register(cfg.register.named(f"{job.domain.name}-classifier"), declared, checked, classifier, scores, data)

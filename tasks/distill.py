@@ -1,7 +1,7 @@
 """Distil the model into a shallower student, and measure whether the teacher helped."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,48 +19,57 @@ from tasks.split import Split
 class DistillConfig(TrainingConfig):
     """The student and how it learns."""
 
-    layers: int = Field(default=3, ge=1, description="layers of the student, taken evenly from the teacher")
-    weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher's distribution in the loss")
+    layers: int = Field(default=3, ge=1, description="layers of the student, taken from the teacher")
+    taken: Literal["even", "stride"] = Field(
+        default="even", description="which: spread from the first to the last, or every second (third, ...) one from the first"
+    )
+    weight: float = Field(default=0.5, ge=0, le=1, description="share of the teacher's distribution in the loss, beside the labels")
+    hidden: float = Field(
+        default=0.0, ge=0, description="weight of what the last hidden states' cosine to the teacher's lacks to 1, added to the loss"
+    )
+    mask: float = Field(default=0.15, gt=0, lt=1, description="share of the tokens that an encoder learns to fill in")
+    before_head: bool = Field(default=False, description="in the flow `classify`: the head is trained on a student of the encoder")
     temperature: float = Field(default=2.0, gt=0)
     learning_rate: float = Field(default=8e-4, ge=0)
     replay: float = Field(default=0.1, ge=0, lt=1, description="share of general text among the documents' characters")
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="4", needs=("models", "objectives"))
+@stage(version="5", needs=("models", "objectives"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights: Weights = EVEN) -> Student:
-    """Train a student of fewer layers on labels and on its teacher's distribution.
+    """Train a student of fewer layers on labels, on its teacher's distribution and, with `hidden`, on its hidden states.
 
-    The control is the same student, from the same start, on the same blocks in the same order,
-    without the teacher; what both reach on validation text is measured.
+    A decoder learns the next token of documents and of responses, an encoder the masked ones of documents (DistilBERT:
+    Sanh et al., 2019). The control is the same student, from the same start, on the same blocks in the same order, under
+    the same masks, without the teacher; what both reach on validation text is measured.
     """
     from tasks.lib import models, objectives, tracking
-    from tasks.lib.training import fit
 
-    require(teacher.architecture, ("decoder",), "distill")
+    require(teacher.architecture, ("decoder", "encoder"), "distill")
     master, tokenizer = models.load(teacher.path), models.load_tokenizer(teacher.path)
     depth = master.config.num_hidden_layers
     if cfg.layers >= depth:
         raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
-    objective = objectives.choose(master, tokenizer, cfg.length)
-    encoder, draws, collation = objective.encoder, Draws(weights), objective.collation(cfg.seed)
-    blocks = objective.blocks(_pieces(encoder, data, cfg, draws), cfg.seed)
-    place = models.device(cfg.device)
-    master.to(place).eval()
-    student = models.fewer_layers(master, cfg.layers)
-    learned = fit(student, tokenizer, blocks, cfg, "distill", collation, teacher=master, weight=cfg.weight, temperature=cfg.temperature)
+    objective = objectives.choose(master, tokenizer, cfg.length, cfg.mask)
+    encoder, draws = objective.encoder, Draws(weights)
+    blocks = objective.blocks(_pieces(objective, data, cfg, draws), cfg.seed)
+    master.to(models.device(cfg.device)).eval()
+    student = models.fewer_layers(master, cfg.layers, cfg.taken)
+    taught = {"teacher": master, "weight": cfg.weight, "temperature": cfg.temperature, "hidden": cfg.hidden}
+    learned = objective.fit(student, blocks, cfg, "distill", **taught)
     measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, objective, data).items()}
     measured |= {f"student_{k}": v for k, v in _validate(student, objective, data).items()}
     if cfg.control:
-        alone = models.fewer_layers(master, cfg.layers)
-        fit(alone, tokenizer, blocks, cfg, "distill (control)", collation, teacher=master, weight=0.0, temperature=1.0)
+        alone = models.fewer_layers(master, cfg.layers, cfg.taken)
+        objective.fit(alone, blocks, cfg, "distill (control)", **{**taught, "weight": 0.0, "hidden": 0.0})
         measured |= {f"control_{k}": v for k, v in _validate(alone, objective, data).items()}
-    tracking.measure(**measured)
+    tracking.measure(**objective.facts(), **measured)
     models.save(student, tokenizer, out)
     return Student(
         parameters=models.parameters(student),
         vocabulary=teacher.vocabulary,
         bytes=models.weight_bytes(out),
+        architecture=teacher.architecture,
         data={**encoder.tally.facts(), **learned.facts},
         drawn=draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost),
         layers=cfg.layers,
@@ -68,20 +77,25 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
     )
 
 
-def _pieces(encoder: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
-    """Documents, then exchanges, of the training part."""
+def _pieces(objective: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
+    """Documents of the training part; then, for a decoder, exchanges."""
+    encoder = objective.encoder
     texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
     for text, source in texts:
         yield from encoder.document(text, source)
-    for row in draws.of(iterate(data.path, "tune-train")):
-        yield from encoder.exchange(row)
+    if objective.name == "causal":
+        for row in draws.of(iterate(data.path, "tune-train")):
+            yield from encoder.exchange(row)
 
 
 def _validate(model: Any, objective: Any, data: Split) -> dict[str, float]:
-    """Nats a token on validation documents and on the responses of validation exchanges."""
+    """Nats a token on validation documents and, of a decoder, on the responses of validation exchanges."""
     from tasks.lib.packing import Encoder
     from tasks.lib.training import loss_on
 
+    if objective.name == "masked":
+        loss = objective.loss_of(model, (row["text"] for row in iterate(data.path, "corpus-valid")))
+        return {} if loss is None else {"corpus_loss": round(loss, 5)}
     encoder, together = Encoder(objective.tokenizer, objective.encoder.length), objective.layout.packed
     documents = (p for r in iterate(data.path, "corpus-valid") for p in encoder.document(r["text"]))
     answers = (p for r in iterate(data.path, "tune-valid") for p in encoder.exchange(r))

@@ -1,6 +1,7 @@
 """Supervised fine-tuning on prompts and responses, with TRL; all weights or LoRA adapters."""
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
-from tasks.lib.records import iterate
+from tasks.lib.records import Row, iterate
 from tasks.lib.stage import stage
 from tasks.lib.training_config import FIXED, TrainingConfig
 from tasks.split import Split
@@ -52,6 +53,10 @@ class TuneConfig(TrainingConfig):
         default=0.3, ge=0, lt=1, description="share of documents among the tokens, against forgetting what pretraining taught"
     )
 
+    erase_system: bool | Annotated[str, Field(min_length=1)] = Field(
+        default=False, description="rows are learned without their own system message (Orca 2); a text stands in its place"
+    )
+
     @model_validator(mode="after")
     def _one_device(self) -> Self:
         if isinstance(self.method, Lora) and self.method.frozen != "whole" and self.devices != 1:
@@ -75,7 +80,8 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
         plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device))
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
-    exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
+    rows, erased = _shown(draws.of(iterate(data.path, "tune-train")), cfg.erase_system)
+    exchanges = [piece for row in rows for piece in encoder.exchange(row)]
     replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
     blocks = objective.blocks([*exchanges, *replayed], cfg.seed)
     learned = objective.fit(network, blocks, cfg, "tune")
@@ -85,9 +91,22 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
         tracking.measure(**parity)
     models.save(network, tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
-    facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **learned.facts}
+    facts = {**encoder.tally.facts(), **erased, "replayed_tokens": replayed_tokens, **learned.facts}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
+
+
+def _shown(rows: Iterable[Row], erase: bool | str) -> tuple[list[Row], dict[str, int]]:
+    """Rows as the model sees them, and how many of them lost their system message (Orca 2: Mitra et al., 2023).
+
+    The answers were written under a message that the model that learns them does not see; `erase` may be a general one.
+    """
+    listed = list(rows)
+    if erase is False:
+        return listed, {}
+    instead = {} if erase is True else {"system": erase}
+    erased = sum(bool(row.get("system")) for row in listed)
+    return [({**row, "system": "", **instead} if row.get("system") else row) for row in listed], {"rows_system_erased": erased}
 
 
 def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:

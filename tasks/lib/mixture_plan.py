@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from tasks.lib import architecture, base_source
 from tasks.lib.records import iterate, sample, texts
 
 SAMPLE = 256  # rows of a part that tell how many tokens its characters make, where not all are counted
@@ -78,6 +79,9 @@ def shares(
         weights: of the datasets, by name.
         base: a folder with the base's tokenizer, if there is one.
     """
+    kind = base_source.architecture_of(cfg.base.source) if base is None else architecture.of(base)
+    if "classify" in stages and kind == "encoder":  # whose student reads documents only
+        sizes = {part: size for part, size in sizes.items() if part != "tune-train"}
     known = base is not None and (base / "tokenizer.json").is_file()
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json")) if base is not None and known else None
     frame = FRAME if tokenizer is None or base is None else _frame(base, tokenizer)

@@ -44,6 +44,8 @@ CHAT_TEMPLATE = (
 )
 
 Precision = Literal["auto", "bf16", "fp32"]
+Taken = Literal["even", "stride"]
+PER_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers", "attention_layers")  # of configurations: an entry for each layer
 
 if not torch.cuda.is_available():
     # accelerate asks deepspeed, which says on the terminal that it found no other accelerator
@@ -211,23 +213,35 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def fewer_layers(teacher: PreTrainedModel, layers: int) -> PreTrainedModel:
-    """A student of the same shape with `layers` evenly spaced layers of its teacher (Sanh et al., 2019)."""
+def fewer_layers(teacher: PreTrainedModel, layers: int, taken: Taken = "even") -> PreTrainedModel:
+    """A student of the same shape with `layers` layers of its teacher, and all else of it (Sanh et al., 2019).
+
+    `even` spreads them from the first to the last layer: 0, 2, 4, 7, 9, 11 of twelve, as the published code of DistilBERT.
+    `stride` takes every second one (third, ...) from the first, as its paper says: 0, 2, 4, 6, 8, 10 of twelve.
+    """
     have = teacher.config.num_hidden_layers
-    picked = [round(i * (have - 1) / max(1, layers - 1)) for i in range(layers)]
-    config = type(teacher.config).from_dict({**teacher.config.to_dict(), "num_hidden_layers": layers})
-    if getattr(config, "layer_types", None):
-        config.layer_types = [teacher.config.layer_types[i] for i in picked]
-    student: PreTrainedModel = type(teacher)(config)
-    weights = teacher.state_dict()
-    renamed = {}
+    if taken == "stride":
+        picked = [i * (have // layers) for i in range(layers)]
+    else:
+        picked = [round(i * (have - 1) / max(1, layers - 1)) for i in range(layers)]
+    student: PreTrainedModel = type(teacher)(_of_layers(teacher.config, picked))
+    stack = next(name for name, part in teacher.named_modules() if isinstance(part, torch.nn.ModuleList) and len(part) == have)
+    weights, renamed = teacher.state_dict(), {}
     for name in student.state_dict():
-        source = name
-        for new, old in enumerate(picked):
-            source = source.replace(f".layers.{new}.", f".layers.#{old}.")
-        renamed[name] = weights[source.replace("#", "")]
+        number, _, rest = name.removeprefix(f"{stack}.").partition(".")
+        inside = name.startswith(f"{stack}.")
+        renamed[name] = weights[f"{stack}.{picked[int(number)]}.{rest}" if inside else name]
     student.load_state_dict(renamed)
     return student
+
+
+def _of_layers(config: Any, picked: list[int]) -> Any:
+    """A model's configuration with some of its layers only; what it says layer by layer is picked with them."""
+    said = config.to_dict()
+    said |= {key: [said[key][i] for i in picked] for key in PER_LAYER if said.get(key)}
+    if said.get("attention_types"):  # GPT-Neo's own way to say it, from which its `attention_layers` follow
+        said["attention_types"] = [[said["attention_layers"], 1]]
+    return type(config).from_dict({**said, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): len(picked)})
 
 
 def parameters(model: Any) -> int:

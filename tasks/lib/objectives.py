@@ -64,12 +64,12 @@ class Objective:
         """The collator of blocks."""
         return self.collation(seed).collator(self.tokenizer, self.encoder.length)
 
-    def fit(self, network: Any, blocks: Dataset, cfg: Any, what: str) -> training.Learned:
-        """Train on blocks."""
+    def fit(self, network: Any, blocks: Dataset, cfg: Any, what: str, **distill: Any) -> training.Learned:
+        """Train on blocks; with what `training.fit` takes of a teacher, from that too."""
         if self.name == "masked":
             # masks are drawn where the model is trained: in processes that load data they would depend on their number
             cfg = cfg.model_copy(update={"workers": 0})
-        return training.fit(network, self.tokenizer, blocks, cfg, what, self.collation(cfg.seed))
+        return training.fit(network, self.tokenizer, blocks, cfg, what, self.collation(cfg.seed), **distill)
 
     def loss_of(self, network: Any, texts: Iterable[str]) -> float | None:
         """Nats a token over the first blocks of texts, under the same masks every time; None without texts."""

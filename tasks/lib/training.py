@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from tasks.lib import launch, models, ranks, tracking
 from tasks.lib.collations import Collation
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
+from tasks.lib.distilling import DistillTrainer
 from tasks.lib.errors import ConfigError
 from tasks.lib.launch import Job
 from tasks.lib.packing import BlockCollator
@@ -36,42 +36,6 @@ class PlainLossSFT(CountingTrainer, SFTTrainer):
         """The loss of `transformers.Trainer`."""
         found = Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
         return self.weighed(found, return_outputs, num_items_in_batch)
-
-
-class DistillTrainer(CountingTrainer):
-    """Learns from labels and from a teacher's distribution at once (Hinton et al., 2015).
-
-    loss = (1 - weight) * cross entropy + weight * T^2 * KL(teacher || student), both in nats a token over the
-    positions that have a label. With weight 0 the teacher is not asked.
-    """
-
-    def __init__(self, *args: Any, teacher: PreTrainedModel, weight: float, temperature: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._teacher, self._weight, self._temperature = teacher.to(self.args.device).eval(), weight, temperature
-
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The weighted sum of both losses.
-
-        `num_items_in_batch` is the number of labels in all the batches whose gradients are added up. Where it is given,
-        the Trainer does not divide by the number of batches: both losses are sums over tokens, divided by it.
-        """
-        if self._weight == 0:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        asked = {key: value for key, value in inputs.items() if key != "labels"}
-        here = inputs["labels"][:, 1:] != -100
-        entropy, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        with torch.no_grad():
-            teacher = self._teacher(**asked).logits
-        t = self._temperature
-        student_log = F.log_softmax(outputs.logits[:, :-1][here].float() / t, dim=-1)
-        teacher_log = F.log_softmax(teacher[:, :-1][here].float() / t, dim=-1)
-        kl = F.kl_div(student_log, teacher_log, reduction="sum", log_target=True)
-        if num_items_in_batch is None:
-            kl = kl / here.sum()
-        else:  # gradients are averaged over processes, while the number counts the labels of all of them
-            kl = kl / num_items_in_batch * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
-        loss = (1 - self._weight) * entropy + self._weight * t * t * kl
-        return (loss, outputs) if return_outputs else loss
 
 
 def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
@@ -196,7 +160,7 @@ def fit(
     they are all there was. `tokens_trained` counts a token as often as it was trained on.
 
     `what` is "tune" for TRL's SFT trainer, else transformers' own; with `teacher=, weight=,
-    temperature=` it is distillation. Blocks are of `cfg.length` tokens, and are packed documents of a causal model
+    temperature=` (and `hidden=`) it is distillation. Blocks are of `cfg.length` tokens, and are packed documents of a causal model
     unless `collation` says otherwise.
     """
     return learn(Job(blocks_lesson, model, tokenizer, blocks, cfg, {"what": what, "collation": collation.said(), **distill}))
@@ -215,7 +179,9 @@ def blocks_lesson(job: Job, work: str) -> Lesson:
         given = {"data_collator": collate, "train_dataset": blocks, "processing_class": job.tokenizer, "callbacks": [curve]}
         return Lesson(PlainLossSFT(job.model, args, **given), curve, "tokens")
     args = arguments(TrainingArguments, cfg, len(blocks), work)
-    kind: Any = DistillTrainer if distill else CountingTrainer
+    kind: Any = CountingTrainer
+    if distill:
+        kind, distill["masked"], distill["pad"] = DistillTrainer, collation.mask is not None, job.tokenizer.pad_token_id
     given = {"data_collator": collate, "train_dataset": blocks, "callbacks": [curve], **distill}
     if collation.loss is not None:
         given["compute_loss_func"] = collation.loss
