@@ -39,7 +39,7 @@ class CountingPolicy(Trainer):
 
     def _generate_single_turn(self, *given: Any, **more: Any) -> Any:
         with self.rounding():
-            return super()._generate_single_turn(*given, **more)  # type: ignore[misc]  # of TRL's class, which comes next
+            return super()._generate_single_turn(*given, **more)  # of TRL's class, which comes next
 
 
 class CountingGRPO(CountingPolicy, GRPOTrainer):
@@ -63,7 +63,8 @@ def fit_policy(model: Any, tokenizer: PreTrainedTokenizerBase, asked: Questions,
 
 def policy_lesson(job: Job, work: str) -> Lesson:
     """The trainer of `fit_policy`."""
-    cfg, said, method, zero = job.cfg, job.options, dict(job.options["method"]), ranks.mine().zero is not None
+    cfg, said, zero = job.cfg, job.options, ranks.mine().zero is not None
+    method: dict[str, Any] = dict(said["method"])
     rewards = Rewards.model_validate(said["rewards"]).of
     kind, each = method.pop("kind"), method["generations"]
     renamed = {"generations": "num_generations", "loss": "loss_type", "scale": "scale_rewards", "normalise": "normalize_advantages"}

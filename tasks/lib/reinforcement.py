@@ -194,7 +194,7 @@ class Watch(TrainerCallback):
         prompts = range(len(self._held.rows))
         found = {name: [every[place % len(every)][0][name][place // len(every)] for place in prompts] for name in scores}
         means = {f"held_out/{name}": mean for name, values in found.items() if (mean := _mean(values)) is not None}
-        divergence, tokens = (sum(share[which] for share in every) for which in (1, 2))
+        divergence, tokens = sum(share[1] for share in every), sum(share[2] for share in every)
         means |= {"held_out/kl": divergence / max(1, tokens), "held_out/length": tokens / len(prompts)}
         tracking.metric(means, step)
         self.points.append({"step": step, **means})

@@ -1,5 +1,6 @@
 """Preference tuning by KTO, reward models and learning from rewards in two processes: what one process learns, or as much."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.lib.rewards import Rewards
 from tasks.lib.score import Change
 from tasks.lib.training import Learned, fit
 from tasks.lib.training_config import TrainingConfig
+from tasks.lib.worker import _job
 from tasks.reinforce import Grpo, ReinforceConfig, Rloo
 from tests.lib.test_launch import PROCESSES, SAME, SETTINGS, TOKENIZER, WORDS, assert_reloads, model, pairs
 
@@ -71,7 +73,7 @@ def test_processes_prefer_what_one_prefers(what: str, parallel: str, devices: in
 
 
 def asked(count: int, start: int) -> Questions:
-    """The right answer is the word that is asked about; where two are named, it is the one of the two that comes first."""
+    """The right answer is one of two words, by the number of the question's word."""
     rows = [
         {"dataset": "words", "prompt": f"{WORDS[n % 12]} {n // 12}", "response": WORDS[n % 2], "choices": WORDS[:2]}
         for n in range(start, start + count)
@@ -166,13 +168,9 @@ def test_what_devices_would_make_another_result_of_is_refused(kind: Any, given: 
 
 
 def test_a_tokenizer_travels_with_a_job(workplace: Path) -> None:
-    from tasks.lib.worker import _job
-
     job = launch.Job(
         preferences.kto_lesson, model(), TOKENIZER, preferences.Dataset.from_list(pairs()), TrainingConfig(), {"own": TOKENIZER}
     )
     launch.write(job, workplace)
-    import json
-
     taken = _job(workplace, json.loads((workplace / launch.JOB).read_text()), job.cfg)
     assert taken.options["own"].get_vocab() == TOKENIZER.get_vocab()
