@@ -74,6 +74,7 @@ def policy_lesson(job: Job, work: str) -> Lesson:
         **{renamed.get(name, name): value for name, value in method.items()},
     )  # fmt: skip
     watch = Watch.of(said, job.tokenizer, args.device)
+    ranks.mine().prepare()
     watch.every = -(-args.max_steps // (said["checks"] + 1))
     asked, seen = Questions(**said["asked"]), Counter[int]()
     functions = [_function(reward, asked, watch.scorer, seen if place == 0 else Counter()) for place, reward in enumerate(rewards)]

@@ -41,6 +41,17 @@ class Rank:
             chosen["bf16"] = False
         return chosen
 
+    def prepare(self) -> None:
+        """Tell DeepSpeed of the processes that torch knows: else it takes itself for one alone, until an engine is made.
+
+        A reference that is loaded under ZeRO-3 is shared among the processes before.
+        """
+        if self.zero is None:
+            return
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
+
     def require(self, model: Any) -> str:
         """The name of the engine that trains.
 

@@ -97,10 +97,10 @@ def reinforced(workplace: Path) -> Callable[..., tuple[Any, Learned, Change, dic
     start = guessing(workplace)
 
     def make(**given: Any) -> tuple[Any, Learned, Change, dict[str, Any]]:
-        network = models.load(workplace / "guessing")
         cfg = ReinforceConfig.model_validate(
             {**SETTINGS, "batch": 4, "learning_rate": 3e-3, "checks": 2, "answer": 4, "trainer": {"max_steps": 10}, **given}
         )
+        network, _ = (net.to(models.device(cfg.device)) for net in (models.load(workplace / "guessing"), start))
         watch = Watch(Scorer(), RIGHT.of, asked(HELD, 120), start, TOKENIZER, cfg.answer)
         before = watch.look(network, 0)
         with tracking.active(None) as current:
