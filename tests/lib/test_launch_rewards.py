@@ -73,9 +73,9 @@ def test_processes_prefer_what_one_prefers(what: str, parallel: str, devices: in
 
 
 def asked(count: int, start: int) -> Questions:
-    """The right answer is one of two words, by the number of the question's word."""
+    """The right answer is the one of two words that the guessing model says less often."""
     rows = [
-        {"dataset": "words", "prompt": f"{WORDS[n % 12]} {n // 12}", "response": WORDS[n % 2], "choices": WORDS[:2]}
+        {"dataset": "words", "prompt": f"{WORDS[n % 12]} {n // 12}", "response": WORDS[1], "choices": WORDS[:2]}
         for n in range(start, start + count)
     ]
     return questions(Encoder(TOKENIZER, 32), rows, RIGHT.of, 4)
@@ -83,10 +83,10 @@ def asked(count: int, start: int) -> Questions:
 
 def guessing(workplace: Path) -> Any:
     """A model that answers with one of two words, either one."""
-    network, encoder = model(), Encoder(TOKENIZER, 32)
+    network, encoder = model(), Encoder(TOKENIZER, 64)
     said = [{"prompt": f"{WORDS[n % 12]} {n // 12}", "response": WORDS[n * 7 % 11 % 2]} for n in range(120)]
     blocks = encoder.pack((piece for row in said for piece in encoder.exchange(row)), 0)
-    fit(network, TOKENIZER, blocks, TrainingConfig.model_validate({**SETTINGS, "epochs": 12}), "tune")
+    fit(network, TOKENIZER, blocks, TrainingConfig.model_validate({**SETTINGS, "length": 64, "accumulation": 1, "epochs": 12}), "tune")
     models.save(network, TOKENIZER, workplace / "guessing")
     return models.load(workplace / "guessing")
 
@@ -98,7 +98,7 @@ def reinforced(workplace: Path) -> Callable[..., tuple[Any, Learned, Change, dic
 
     def make(**given: Any) -> tuple[Any, Learned, Change, dict[str, Any]]:
         cfg = ReinforceConfig.model_validate(
-            {**SETTINGS, "batch": 4, "learning_rate": 3e-3, "checks": 2, "answer": 4, "trainer": {"max_steps": 10}, **given}
+            {**SETTINGS, "batch": 4, "learning_rate": 1e-2, "checks": 2, "answer": 4, "trainer": {"max_steps": 10}, **given}
         )
         network, _ = (net.to(models.device(cfg.device)) for net in (models.load(workplace / "guessing"), start))
         watch = Watch(Scorer(), RIGHT.of, asked(HELD, 120), start, TOKENIZER, cfg.answer)
