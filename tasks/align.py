@@ -59,9 +59,9 @@ class AlignConfig(TrainingConfig):
     method: Method = Dpo()
 
     @model_validator(mode="after")
-    def _alone(self) -> "AlignConfig":
-        if isinstance(self.method, Kto) and self.devices != 1:
-            raise ValueError("KTO takes its rows in an order that devices cannot share; set `devices: 1`, or `method: {kind: dpo}`")
+    def _batch_can_be_shared(self) -> "AlignConfig":
+        if isinstance(self.method, Kto) and self.devices != "auto":
+            self.require_shared_batch(self.devices)
         return self
 
     @field_validator("method", mode="before")

@@ -40,6 +40,8 @@ class Rloo(StageConfig):
     normalise: bool = Field(default=False, description="divide advantages by their spread in a batch")
 
 
+PORTIONS = ("steps_per_generation", "generation_batch_size")  # TRL's, in batches of one device
+
 Method = Annotated[Grpo | Rloo, Field(discriminator="kind")]
 
 
@@ -54,9 +56,17 @@ class ReinforceConfig(TrainingConfig):
     checks: int = Field(default=8, ge=0, description="how often they are answered during the training")
 
     @model_validator(mode="after")
-    def _alone(self) -> "ReinforceConfig":
-        if self.devices != 1:
-            raise ValueError("reinforcement learning uses one device; set `devices: 1`")
+    def _can_be_dealt(self) -> "ReinforceConfig":
+        """What several devices would make another result of is refused."""
+        if self.devices == 1:
+            return self
+        if isinstance(self.method, Grpo) and self.method.loss == "bnpo":
+            raise ValueError(
+                "the loss bnpo is a mean over what one device takes at once; set `devices: 1`, or take dapo, over a whole step"
+            )
+        for key in PORTIONS:
+            if key in self.trainer:
+                raise ValueError(f"'{key}' counts what one device takes at once; set `devices: 1`, or remove it from `trainer:`")
         return self
 
     @field_validator("method", mode="before")
@@ -65,7 +75,7 @@ class ReinforceConfig(TrainingConfig):
         return {"kind": "grpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="1", needs=("models", "reinforcement"))
+@stage(version="1", needs=("models", "policies"))
 def reinforce(
     out: Path, cfg: ReinforceConfig, model: Model, data: Split, rewards: Rewards, scorer: RewardModel | None = None, weights: Weights = EVEN
 ) -> Reinforced:
@@ -77,7 +87,7 @@ def reinforce(
         ConfigError: if there is no reward to train on, or too few prompts for a step.
         DataError: if the rewards do not tell the model's answers apart.
     """
-    from tasks.lib import models, reinforcement, tracking
+    from tasks.lib import models, policies, reinforcement, tracking
     from tasks.lib.packing import Encoder
 
     trained = rewards.chosen(cfg.rewards)
@@ -95,12 +105,11 @@ def reinforce(
 
     judge = _judge(scorer, place)
     constant = _constant(network, tokenizer, asked, judge, trained, cfg)
-    watch = reinforcement.Watch(judge, judges, held, start.eval(), cfg)
-    watch.tokenizer = tokenizer
+    watch = reinforcement.Watch(judge, judges, held, start.eval(), tokenizer, cfg.answer)
     before = watch.look(network, 0)
-    learned = reinforcement.fit_policy(network, tokenizer, asked, judge, trained, cfg, watch)
+    learned = policies.fit_policy(network, tokenizer, asked, Rewards(of=trained), cfg, watch)
     after = watch.look(network, learned.facts["steps"])
-    tracking.measure(watch=watch.points)
+    tracking.measure(watch=sorted([*watch.points, *learned.measured["watch"]], key=lambda point: point["step"]))
     models.save(network, tokenizer, out)
     tally = encoder.tally
     counted = {"prompts_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}

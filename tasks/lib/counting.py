@@ -42,6 +42,7 @@ class CountingTrainer(Trainer):
             return super().get_train_dataloader()
         share = args.per_device_train_batch_size, args.gradient_accumulation_steps
         seed = args.seed if args.data_seed is None else args.data_seed
+        seed = None if args.train_sampling_strategy == "sequential" else seed
         dealt = shares.Dealt(len(self.train_dataset), args.process_index, count, share, seed)
         rows, workers = shares.Blanks(self.train_dataset), args.dataloader_num_workers
         pinned = args.dataloader_pin_memory and args.device.type == "cuda"

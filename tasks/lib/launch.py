@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.lib import errors, handover, models, places, progress, tracking
 from tasks.lib.agent import FAILED, JOB, LAUNCHER, LEARNED, TOLD
@@ -36,7 +36,7 @@ class Job:
     """What a trainer is made from, in this process or in another.
 
     `make(job, folder)` makes it; a function at the top of a module, known by its name. In another process `cfg` has the
-    settings of `TrainingConfig` only; whatever else `make` needs goes into `options`: JSON values, or models.
+    settings of `TrainingConfig` only; whatever else `make` needs goes into `options`: JSON values, models or tokenizers.
     """
 
     make: Callable[["Job", str], Any]
@@ -98,6 +98,9 @@ def write(job: Job, folder: Path) -> None:
         if isinstance(value, PreTrainedModel):
             handover.put(value, folder / "options" / name)
             options[name] = {"model": name}
+        elif isinstance(value, PreTrainedTokenizerBase):
+            value.save_pretrained(folder / "options" / name)
+            options[name] = {"tokenizer": name}
         else:
             options[name] = {"value": value}
     handover.put(job.model, folder / "model")

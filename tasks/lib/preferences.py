@@ -1,5 +1,6 @@
 """Learning from pairs: one trainer of TRL per method, and what pairs say that no training saw."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, unpair_preference_dataset
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
+from tasks.lib import launch, ranks
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
 from tasks.lib.launch import Job
@@ -19,6 +21,7 @@ from tasks.lib.model import Preferred
 from tasks.lib.packing import Encoder, chat_ids
 from tasks.lib.records import Row
 from tasks.lib.score import Change, Proportion
+from tasks.lib.shares import BLANK, NUMBER
 from tasks.lib.training import Learned, Lesson, arguments, learn
 from tasks.lib.training_config import TrainingConfig
 
@@ -33,7 +36,31 @@ class CountingDPO(CountingTrainer, DPOTrainer):
 
 
 class CountingKTO(CountingTrainer, KTOTrainer):
-    """TRL's KTO, counted."""
+    """TRL's KTO, counted.
+
+    Its loss has an estimate of the divergence, over what is taken at once. In each turn the processes together take what one
+    process takes at once, so that the answers which are exchanged for the estimate, and their mean, are those of one process.
+    """
+
+    _part = 1.0  # this process's rows of a turn, as a multiple of the mean over the processes
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        whole = copy.copy(args)
+        whole.per_device_train_batch_size *= args.world_size  # within which TRL exchanges answers
+        return super()._prepare_dataset(dataset, processing_class, whole, dataset_name)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Note what part of the turn this process has, then take the step."""
+        own = int((inputs[NUMBER] != BLANK).sum())
+        self._part = own * self.args.world_size / max(1, int(self._everywhere(torch.tensor([own])).sum()))
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
+        """So that TRL's mean over the processes of their means is the mean over all rows, and a blank is none."""
+        found = super()._compute_kl_logps(model, batch)
+        if self.args.world_size == 1 or found is None or not self.model.training:
+            return found
+        return batch["ref_KL_logps"] + (found - batch["ref_KL_logps"]) * self._part
 
 
 class CountingReward(CountingTrainer, RewardTrainer):
@@ -80,7 +107,11 @@ def fit_kto(model: Any, tokenizer: PreTrainedTokenizerBase, data: list[Pair], cf
 
     A step has `cfg.batch` pairs, that is twice as many answers. TRL takes rows in the order that they have, and estimates
     the divergence from its neighbours' answers: pairs are shuffled first, wanted and unwanted ones alternate.
+
+    Raises:
+        ConfigError: if devices cannot share `cfg.batch`.
     """
+    cfg.require_shared_batch(launch.devices(cfg))
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(cfg.seed)).tolist()
     # TRL puts all the wanted answers before all the unwanted ones
     split = unpair_preference_dataset(Dataset.from_list([data[number] for number in order]))
@@ -102,8 +133,8 @@ def kto_lesson(job: Job, work: str) -> Lesson:
     """The trainer of `fit_kto`."""
     cfg = job.cfg
     args = arguments(
-        KTOConfig, cfg, len(job.data) // 2, work, per_device_train_batch_size=2 * cfg.batch,
-        max_length=cfg.length, precompute_ref_log_probs=True, **job.options,
+        KTOConfig, cfg, len(job.data) // 2, work, per_device_train_batch_size=2 * cfg.batch // ranks.mine().count,
+        gradient_accumulation_steps=cfg.accumulation, max_length=cfg.length, precompute_ref_log_probs=True, **job.options,
     )  # fmt: skip
     curve = Curve("align", cfg.batch * cfg.accumulation, "pair")
     given = {"train_dataset": job.data, "processing_class": job.tokenizer, "callbacks": [curve]}

@@ -14,6 +14,7 @@ from tasks.lib import places
 from tasks.lib.errors import ConfigError, StageError
 
 K = TypeVar("K", int, str)
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,17 @@ class Rank:
             chosen["deepspeed"] = {**self.zero, "torch_autocast": {**self.zero["torch_autocast"], "enabled": bf16}}
             chosen["bf16"] = False
         return chosen
+
+    def prepare(self) -> None:
+        """Tell DeepSpeed of the processes that torch knows: else it takes itself for one alone, until an engine is made.
+
+        A reference that is loaded under ZeRO-3 is shared among the processes before.
+        """
+        if self.zero is None:
+            return
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
 
     def require(self, model: Any) -> str:
         """The name of the engine that trains.
@@ -79,11 +91,16 @@ def join(number: int, count: int, parallel: str, *, cpu: bool) -> None:
 
 def total(counter: Counter[K]) -> Counter[K]:
     """The sum over all processes of what each has counted."""
+    return sum(everywhere(counter), Counter[K]())
+
+
+def everywhere(value: V) -> list[V]:
+    """What each process gives, in the order of the ranks; all of them must call it."""
     if mine().count == 1:
-        return counter
-    every: list[Counter[K] | None] = [None] * mine().count
-    torch.distributed.all_gather_object(every, counter)
-    return sum((found for found in every if found is not None), Counter[K]())
+        return [value]
+    every: list[Any] = [None] * mine().count
+    torch.distributed.all_gather_object(every, value)
+    return every
 
 
 def peak_memory() -> int:

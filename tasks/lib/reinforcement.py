@@ -1,25 +1,21 @@
-"""Learning from rewards: TRL's policy trainers, the rewards of answers, and a watch on prompts that no training saw."""
+"""Learning from rewards: the questions, the rewards of answers, and a watch on prompts that no training saw."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl import GRPOConfig, RLOOConfig
+from trl.models import unwrap_model_for_generation
 
-from tasks.lib import preferences, tracking
+from tasks.lib import preferences, ranks, tracking
 from tasks.lib.curve import Curve
 from tasks.lib.errors import DataError
-from tasks.lib.launch import Job
 from tasks.lib.packing import Encoder, chat_ids
 from tasks.lib.records import Row
-from tasks.lib.rewards import LearnedReward
+from tasks.lib.rewards import LearnedReward, Rewards
 from tasks.lib.score import Change
-from tasks.lib.training import Learned, Lesson, arguments, learn
 
 Chat = list[dict[str, str]]
 ARGUMENTS = {"grpo": GRPOConfig, "rloo": RLOOConfig}  # whose arguments `trainer:` gives
@@ -37,6 +33,10 @@ class Questions:
     def first(self, count: int) -> "Questions":
         """The first so many."""
         return Questions(self.rows[:count], self.chats[:count])
+
+    def share(self, rank: int, count: int) -> "Questions":
+        """Every `count`-th from the `rank`-th on."""
+        return Questions(self.rows[rank::count], self.chats[rank::count])
 
 
 def questions(encoder: Encoder, rows: Iterable[Row], rewards: Sequence[Any], tokens: int) -> Questions:
@@ -59,7 +59,7 @@ class Scorer:
     """Rewards of answers, verifiable ones and those of a reward model."""
 
     def __init__(self, judge: Any = None, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
-        self._judge, self._tokenizer = judge, tokenizer
+        self.judge, self.tokenizer = judge, tokenizer
         self._encoder = None if tokenizer is None else Encoder(tokenizer, 1)
 
     def score(self, reward: Any, asked: Questions, numbers: Sequence[int], answers: Sequence[str]) -> list[float | None]:
@@ -68,10 +68,10 @@ class Scorer:
         mine = [place for place, number in enumerate(numbers) if reward.applies(asked.rows[number])]
         if isinstance(reward, LearnedReward):
             assert self._encoder is not None
-            assert self._tokenizer is not None
+            assert self.tokenizer is not None
             said = [{"role": "assistant", "content": self._encoder.harmless(answers[place])} for place in mine]
             chats = [[*asked.chats[numbers[place]], turn] for place, turn in zip(mine, said, strict=True)]
-            scored: list[float] = preferences.scores(self._judge, self._tokenizer, chats)
+            scored: list[float] = preferences.scores(self.judge, self.tokenizer, chats)
         else:
             scored = [reward.score(answers[place], asked.rows[numbers[place]]) for place in mine]
         for place, value in zip(mine, scored, strict=True):
@@ -99,7 +99,8 @@ def answered(
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         made = model.generate(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), max_new_tokens=tokens,
-            eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id, **drawn,
+            eos_token_id=sorted(ends), pad_token_id=tokenizer.pad_token_id,
+            synced_gpus=False, **drawn,  # the weights are here, and processes may answer unequally many
         )  # fmt: skip
         for said in made[:, longest:].tolist():
             stop = next((place + 1 for place, token in enumerate(said) if token in ends), len(said))
@@ -146,44 +147,72 @@ class Watch(TrainerCallback):
     a token, exact over the vocabulary, at the model's own answers.
     """
 
-    def __init__(self, scorer: Scorer, rewards: Sequence[Any], held: Questions, start: Any, cfg: Any) -> None:
-        self._scorer, self._rewards, self._held, self._start, self._cfg = scorer, rewards, held, start, cfg
-        self.tokenizer: Any = None
+    def __init__(
+        self, scorer: Scorer, rewards: Sequence[Any], held: Questions, start: Any, tokenizer: PreTrainedTokenizerBase, answer: int
+    ) -> None:
+        self.scorer, self._rewards, self._held, self._start = scorer, rewards, held, start
+        self._tokenizer, self._answer = tokenizer, answer
         self.points: list[dict[str, float]] = []
         self.every = 0
+        self.trainer: Any = None
+
+    def said(self) -> dict[str, Any]:
+        """What `Watch.of` makes the same watch from, in this process or in another."""
+        return {
+            "judges": [reward.model_dump(mode="json") for reward in self._rewards],
+            "held": asdict(self._held),
+            "start": self._start,
+            "scorer": self.scorer.judge,
+            "scorer_tokenizer": self.scorer.tokenizer,
+            "answer": self._answer,
+        }
+
+    @classmethod
+    def of(cls, said: dict[str, Any], tokenizer: PreTrainedTokenizerBase, place: torch.device) -> "Watch":
+        """The watch that said it, with its models on a device."""
+        judge = None if said["scorer"] is None else said["scorer"].to(place).eval()
+        judges = Rewards.model_validate({"of": said["judges"]}).of
+        start = said["start"].to(place).eval()
+        return cls(Scorer(judge, said["scorer_tokenizer"]), judges, Questions(**said["held"]), start, tokenizer, said["answer"])
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         """Look, each time that a share of the steps is done; the end is looked at from outside."""
         if self.every and state.global_step % self.every == 0 and state.global_step < state.max_steps:
-            self.look(given["model"], state.global_step)
+            # ZeRO-3 keeps a part of each weight in each process: they are brought together for as long as is looked
+            with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model, self.trainer.rounding():
+                self.look(model, state.global_step)
 
     def look(self, model: Any, step: int) -> dict[str, list[float | None]]:
-        """Every reward of the answers to the held-out prompts."""
+        """Every reward of the answers to the held-out prompts; of several processes, each answers its share of them."""
         if not self._held.rows:
             return {}
-        ids = answered(model, self.tokenizer, self._held.chats, self._cfg.answer)
-        texts = [text(self.tokenizer, said) for said in ids]
-        numbers = range(len(texts))
-        found = {reward.name: self._scorer.score(reward, self._held, numbers, texts) for reward in self._rewards}
+        mine = self._held.share(ranks.mine().number, ranks.mine().count)
+        ids = answered(model, self._tokenizer, mine.chats, self._answer)
+        texts = [text(self._tokenizer, said) for said in ids]
+        scores = {reward.name: self.scorer.score(reward, mine, range(len(texts)), texts) for reward in self._rewards}
+        every = ranks.everywhere((scores, self._divergence(model, mine.chats, ids), sum(map(len, ids))))
+        prompts = range(len(self._held.rows))
+        found = {name: [every[place % len(every)][0][name][place // len(every)] for place in prompts] for name in scores}
         means = {f"held_out/{name}": mean for name, values in found.items() if (mean := _mean(values)) is not None}
-        means |= {"held_out/kl": self._divergence(model, ids), "held_out/length": sum(map(len, ids)) / len(ids)}
+        divergence, tokens = sum(share[1] for share in every), sum(share[2] for share in every)
+        means |= {"held_out/kl": divergence / max(1, tokens), "held_out/length": tokens / len(prompts)}
         tracking.metric(means, step)
         self.points.append({"step": step, **means})
         return found
 
     @torch.inference_mode()
-    def _divergence(self, model: Any, answers: list[list[int]]) -> float:
+    def _divergence(self, model: Any, chats: Sequence[Chat], answers: list[list[int]]) -> float:
+        """In nats, summed over the tokens of the answers."""
         training = model.training
         model.eval()
-        total, count = 0.0, 0
-        for chat, said in zip(self._held.chats, answers, strict=True):
-            prompt = chat_ids(self.tokenizer, chat, generation=True)
+        total = 0.0
+        for chat, said in zip(chats, answers, strict=True):
+            prompt = chat_ids(self._tokenizer, chat, generation=True)
             ids = torch.tensor([[*prompt, *said]], device=model.device)
             ours, theirs = (net(input_ids=ids).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1) for net in (model, self._start))
             total += float((ours.exp() * (ours - theirs)).sum())
-            count += len(said)
         model.train(training)
-        return total / max(1, count)
+        return total
 
 
 def changes(before: dict[str, list[float | None]], after: dict[str, list[float | None]]) -> dict[str, Change]:
@@ -205,48 +234,6 @@ class PolicyCurve(Curve):
                 key: float(value) for key, value in logs.items() if key in KEPT or (key.startswith("rewards/") and key.endswith("/mean"))
             }
             self.points[-1] |= kept
-
-
-def fit_policy(
-    model: Any, tokenizer: PreTrainedTokenizerBase, asked: Questions, scorer: Scorer, rewards: Sequence[Any], cfg: Any, watch: Watch
-) -> Learned:
-    """GRPO (Shao et al., 2024) or RLOO (Ahmadian et al., 2024) on the weighted sum of rewards; what was seen of the prompts.
-
-    A step has `cfg.batch` prompts, each with as many answers as the method says.
-    """
-    rows = Dataset.from_list([{"prompt": chat, "number": number} for number, chat in enumerate(asked.chats)])
-    return learn(Job(partial(_lesson, asked, scorer, rewards, watch), model, tokenizer, rows, cfg, {}))
-
-
-def _lesson(asked: Questions, scorer: Scorer, rewards: Sequence[Any], watch: Watch, job: Job, work: str) -> Lesson:
-    """The trainer of `fit_policy`, in this process."""
-    cfg: Any = job.cfg
-    method = cfg.method
-    seen: Counter[int] = Counter()
-    functions = [_function(reward, asked, scorer, seen if place == 0 else Counter()) for place, reward in enumerate(rewards)]
-    kind, settings = (GRPOTrainer, GRPOConfig) if method.kind == "grpo" else (RLOOTrainer, RLOOConfig)
-    own = {"loss_type": method.loss, "scale_rewards": method.scale} if method.kind == "grpo" else {"normalize_advantages": method.normalise}
-    args = arguments(
-        settings, cfg, len(job.data), work, per_device_train_batch_size=cfg.batch * method.generations,
-        num_generations=method.generations, max_completion_length=cfg.answer, temperature=method.temperature, beta=method.beta,
-        logging_steps=1, reward_weights=[reward.weight for reward in rewards], **own,
-    )  # fmt: skip
-    watch.every = -(-args.max_steps // (cfg.checks + 1))
-    curve = PolicyCurve("reinforce", cfg.batch * cfg.accumulation, "prompt")
-    trainer: Any = kind(job.model, functions, args, train_dataset=job.data, processing_class=job.tokenizer, callbacks=[curve, watch])
-    trainer.seen = seen
-    return Lesson(trainer, curve, "prompts")
-
-
-def _function(reward: Any, asked: Questions, scorer: Scorer, seen: Counter[int]) -> Callable[..., list[float | None]]:
-    """A reward as TRL calls it, named as the domain names it; which prompts were answered is counted in `seen`."""
-
-    def judge(completions: list[Chat], number: list[int], **_: Any) -> list[float | None]:
-        seen.update(set(number))
-        return scorer.score(reward, asked, number, [turns[0]["content"] for turns in completions])
-
-    judge.__name__ = reward.name
-    return judge
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

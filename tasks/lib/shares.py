@@ -17,13 +17,13 @@ BLANK = -1  # the number of a row that stands in for nothing
 class Dealt(Sampler[list[int]]):
     """The batches of one process, as lists of indexes.
 
-    In every epoch the order is the one in which a single process takes the rows. Of each step, rank r takes every
+    In every epoch the order is the one in which a single process takes the rows; without a seed, that in which they are. Of each step, rank r takes every
     `count`-th row from the r-th on. The last step of an epoch may be short: then shares differ by one row at most, and a rank
     that would have nothing gets a blank (a negative index, see `Blanks`), because all ranks must compute equally often.
     """
 
-    def __init__(self, rows: int, rank: int, count: int, share: tuple[int, int], seed: int) -> None:
-        self._order = SeedableRandomSampler(range(rows), data_seed=seed)
+    def __init__(self, rows: int, rank: int, count: int, share: tuple[int, int], seed: int | None) -> None:
+        self._order = range(rows) if seed is None else SeedableRandomSampler(range(rows), data_seed=seed)
         self._rows, self._rank, self._count = rows, rank, count
         self._at_once, times = share
         self._step = self._at_once * times * count

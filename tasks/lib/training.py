@@ -3,7 +3,7 @@
 import itertools
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -85,11 +85,12 @@ class Learned:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A trainer that is ready, its curve, and what it counts: `tokens` or `pairs`."""
+    """A trainer that is ready, its curve, what it counts (such as `tokens` or `pairs`), and what else will have been measured."""
 
     trainer: CountingTrainer
     curve: Curve
     unit: str
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 def learn(job: Job) -> Learned:
@@ -132,7 +133,13 @@ def _counted(lesson: Lesson) -> Learned:
     }
     speed = round(facts[f"{unit}_trained"] / max(curve.seconds, 1e-9), 1)
     epochs = round(sum(seen.values()) / len(sizes), 3)
-    measured = {"curve": curve.points, "training_seconds": round(curve.seconds, 2), "epochs": epochs, f"{unit}_per_second": speed}
+    measured = {
+        **lesson.told,
+        "curve": curve.points,
+        "training_seconds": round(curve.seconds, 2),
+        "epochs": epochs,
+        f"{unit}_per_second": speed,
+    }
     if ranks.mine().count > 1:
         measured |= {"devices": ranks.mine().count, "engine": trainer.engine, "processes_peak_memory": ranks.peak_memory()}
     return Learned(facts, seen, measured)

@@ -92,6 +92,20 @@ class TrainingConfig(StageConfig):
         at_once = max(n for n in range(1, min(self.batch, share) + 1) if share % n == 0)
         return at_once, share // at_once
 
+    def require_shared_batch(self, devices: int) -> None:
+        """Of a method whose loss is no sum over rows.
+
+        Raises:
+            ConfigError: if devices cannot share a `batch` evenly.
+        """
+        if self.batch % devices:
+            fitting = max(n for n in range(1, devices) if self.batch % n == 0)
+            raise ConfigError(
+                f"a batch of {self.batch} pairs, shared by devices = {devices}",
+                f"{self.batch} is no multiple of {devices}, and the loss is computed over a whole batch",
+                f"set `devices: {fitting}`, or make `batch` a multiple of {devices} (another batch is another result)",
+            )
+
     @field_validator("trainer")
     @classmethod
     def _not_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:

@@ -56,10 +56,10 @@ def _job(folder: Path, said: dict[str, Any], cfg: Any) -> Any:
     from tasks.lib import handover, models
     from tasks.lib.launch import Job
 
-    options = {
-        name: handover.take(folder / "options" / option["model"]) if "model" in option else option["value"]
-        for name, option in said["options"].items()
-    }
+    places = {name: folder / "options" / name for name in said["options"]}
+    options = {name: option["value"] for name, option in said["options"].items() if "value" in option}
+    options |= {name: handover.take(places[name]) for name, option in said["options"].items() if "model" in option}
+    options |= {name: models.load_tokenizer(places[name]) for name, option in said["options"].items() if "tokenizer" in option}
     make = getattr(importlib.import_module(said["make"]["module"]), said["make"]["name"])
     tokenizer = models.load_tokenizer(folder / "tokenizer")
     return Job(make, handover.take(folder / "model"), tokenizer, load_from_disk(str(folder / "data")), cfg, options)

@@ -8,6 +8,7 @@ import torch
 
 from tasks.lib import tracking
 from tasks.lib.training_config import TrainingConfig
+from tests.lib import test_launch_rewards
 from tests.lib.test_launch import SETTINGS, assert_reloads, model, trained
 
 COUNT = torch.cuda.device_count()
@@ -47,3 +48,37 @@ def test_two_devices_learn_what_one_learns(what: str, parallel: str, workplace: 
 def test_auto_takes_all_devices(workplace: Path) -> None:
     _, measured, _ = on_gpu("pretrain", devices="auto", batch=COUNT, parallel="zero2", precision="bf16")
     assert measured["devices"] == COUNT
+
+
+@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
+@pytest.mark.parametrize("what", ["kto", "reward"])
+def test_two_devices_prefer_what_one_prefers(what: str, parallel: str, workplace: Path) -> None:
+    made = []
+    for given in ({}, {"devices": 2, "parallel": parallel}):
+        network = model() if what == "kto" else test_launch_rewards.scorer(workplace / "body")
+        with tracking.active(None) as current:
+            cfg = TrainingConfig.model_validate({**SETTINGS, "device": "cuda", **given})
+            learned = test_launch_rewards.preferring(what, network, cfg)
+        made.append((learned.facts, [point["loss"] for point in current.measured["curve"]], current.measured.get("engine")))
+    assert made[1][0] == made[0][0]
+    assert made[1][1] == pytest.approx(made[0][1], abs=CLOSE)
+    assert made[1][2] == test_launch_rewards.ENGINES[parallel]
+
+
+reinforced = test_launch_rewards.reinforced
+
+
+@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
+@pytest.mark.parametrize("kind", ["grpo", "rloo"])
+def test_two_devices_are_rewarded(kind: str, parallel: str, precision: str, workplace: Path, reinforced: Any) -> None:
+    given = {"method": {"kind": kind}, "precision": precision, "device": "cuda"}
+    _, expected, alone, _ = reinforced(**given)
+    network, learned, change, measured = reinforced(**given, devices=2, parallel=parallel)
+    assert measured["engine"] == test_launch_rewards.ENGINES[parallel]
+    assert learned.facts == expected.facts
+    assert change.low > 0
+    assert alone.low <= change.after - change.before <= alone.high
+    assert_reloads(network.cpu(), workplace / "saved")
