@@ -23,6 +23,7 @@ class EvaluateConfig(StageConfig):
     texts: int = Field(default=60, ge=1, description="held-out documents of each kind for bits per byte")
     length: int = Field(default=512, ge=16, description="window in tokens")
     answers: int = Field(default=4, ge=0, description="sample answers kept")
+    untrained: int = Field(default=32, ge=0, description="rows of each task asked of a scratch base's architecture with random weights")
     speed_tokens: int = Field(default=48, ge=4, description="tokens decoded to measure speed")
     batch: int = Field(default=16, ge=1, json_schema_extra=RUNTIME)
     device: str = Field(default="auto", json_schema_extra=RUNTIME)
@@ -40,13 +41,17 @@ class Scores(Artifact):
     parameters: int
     masked_loss: dict[str, float] = {}  # of an encoder: nats a masked token, by kind of held-out text
     not_measured: dict[str, str] = {}  # what this kind of model does not have, and why
+    untrained: list[TaskScore] = []  # of the base's architecture with random weights
+    no_untrained: str | None = None  # why that is not measured
 
 
-@stage(version="3", label="model", needs=("models", "scoring", "quantization", "labels"))
+@stage(version="4", label="model", needs=("models", "scoring", "quantization", "labels", "baselines"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
     """Score a model on the domain's tasks and on held-out domain and general text.
 
-    Of a model that writes no text, an encoder or a classifier, other things are measured, and what is not is named.
+    Beside each score stands what the most frequent answer of the training rows scores and, of a scratch base, what its
+    architecture scores with random weights. Of a model that writes no text, an encoder or a classifier, other things are
+    measured, and what is not is named.
     """
     import torch
 
@@ -58,7 +63,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         for part in ("corpus", "general")
     }
     if model.architecture != "decoder":
-        return _without_text(cfg, suite, sets, texts, model)
+        return _without_text(cfg, suite, data, sets, texts, model)
     place = models.device(cfg.device)
     tokenizer = models.load_tokenizer(model.path)
     dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
@@ -66,13 +71,15 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     bits = {part: scoring.bits_per_byte(network, tokenizer, texts[part], cfg.length, cfg.batch) for part in texts}
     with muted():
         tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
+        untrained, no_untrained = _untrained(network, tokenizer, suite, sets, cfg, model)
+    tasks = _compared(tasks, suite, data, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
     answers = [
         {"prompt": row["prompt"], "wanted": row["response"], "answer": scoring.answer(network, tokenizer, row, 40)} for row in prompts
     ]
     sample = prompts[0]["prompt"] if prompts else "The"
     tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))
-    tracking.measure(**{f"task_{score.task}": score.value for score in tasks if score.value is not None})
+    tracking.measure(**{f"task_{score.task}_untrained": score.value for score in untrained if score.value is not None})
     return Scores(
         subject=model.stage,
         domain_bits_per_byte=None if bits["corpus"] is None else round(bits["corpus"], 5),
@@ -81,12 +88,44 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         answers=answers,
         weight_bytes=model.bytes,
         parameters=model.parameters,
+        untrained=untrained,
+        no_untrained=no_untrained,
     )
 
 
-def _without_text(cfg: EvaluateConfig, suite: Suite, sets: dict[str, Path], texts: dict[str, list[str]], model: Model) -> Scores:
+def _compared(scores: list[TaskScore], suite: Suite, data: Split, sets: dict[str, Path], cfg: EvaluateConfig) -> list[TaskScore]:
+    """The scores with their baselines, which are tracked as well."""
+    from tasks.lib import baselines, tracking
+
+    found = baselines.beside(scores, suite.tasks, baselines.Training(data.path), sets, cfg.limit)
+    tracking.measure(**{f"task_{score.task}": score.value for score in found if score.value is not None})
+    for score in found:
+        if score.baseline is not None and score.value is not None:
+            name, paired = f"task_{score.task}_majority", score.baseline.paired
+            tracking.measure(**{name: score.baseline.value, f"{name}_p": paired.p, f"{name}_gain": score.value - score.baseline.value})
+    return found
+
+
+def _untrained(
+    network: Any, tokenizer: Any, suite: Suite, sets: dict[str, Path], cfg: EvaluateConfig, model: Model
+) -> tuple[list[TaskScore], str | None]:
+    """Scores of the architecture with random weights, of a scratch base only; else why there are none."""
+    from tasks.lib import baselines, scoring, store
+
+    record = store.find(model.id) if model.stage == "base" else None
+    if record is None or (record.config.get("source") or {}).get("kind") != "scratch":
+        return [], "the base was trained elsewhere" if model.stage == "base" else None
+    if not cfg.untrained:
+        return [], "evaluate.untrained is 0"
+    limited = cfg.model_copy(update={"limit": min(cfg.untrained, cfg.limit or cfg.untrained)})
+    return scoring.run_tasks(baselines.random_weights(network), tokenizer, suite.tasks, sets, limited), None
+
+
+def _without_text(
+    cfg: EvaluateConfig, suite: Suite, data: Split, sets: dict[str, Path], texts: dict[str, list[str]], model: Model
+) -> Scores:
     """Scores of an encoder or a classifier."""
-    from tasks.lib import labels, models, tracking
+    from tasks.lib import labels, models
 
     kind = model.architecture
     network = models.load(model.path).to(models.device(cfg.device)).eval()
@@ -95,8 +134,7 @@ def _without_text(cfg: EvaluateConfig, suite: Suite, sets: dict[str, Path], text
     if kind == "encoder":
         named = {"domain": texts["corpus"], "general": texts["general"]}
         losses = labels.masked_losses(network, tokenizer, named, cfg.length)
-    tasks = labels.run_tasks(network, tokenizer, kind, suite.tasks, sets, cfg)
-    tracking.measure(**{f"task_{score.task}": score.value for score in tasks if score.value is not None})
+    tasks = _compared(labels.run_tasks(network, tokenizer, kind, suite.tasks, sets, cfg), suite, data, sets, cfg)
     return Scores(
         subject=model.stage,
         domain_bits_per_byte=None,
@@ -107,4 +145,5 @@ def _without_text(cfg: EvaluateConfig, suite: Suite, sets: dict[str, Path], text
         parameters=model.parameters,
         masked_loss=losses,
         not_measured=labels.not_measured(kind),
+        no_untrained="the base writes no text" if model.stage == "base" else None,
     )

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.lib import heads, objectives
 from tasks.lib.architecture import CAN, Architecture
+from tasks.lib.paired import marks
 from tasks.lib.records import Row
 from tasks.lib.score import TaskScore, interval
 from tasks.lib.suite import Task
@@ -80,7 +81,7 @@ def _run(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, labels: lis
         value=round(sum(said.right) / len(rows), 6),
         low=low,
         high=high,
-        majority=round(said.majority, 6),
+        right=marks(said.right),
         truncated=said.truncated,
         samples=[
             {"prompt": row["prompt"], "wanted": row["response"], "answer": given}

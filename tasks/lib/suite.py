@@ -143,6 +143,7 @@ class Task(Declared):
     generation_kwargs: Generation | None = None
     filter_list: list[Pipeline] | None = Field(default=None, min_length=1, max_length=1)
     metric_list: list[Metric] = Field(min_length=1, max_length=1)
+    training: list[str] = Field(default=[], description="the tune datasets whose most frequent answer the scores are compared with")
     metadata: dict[str, JsonValue] = {}
 
     @property
@@ -179,6 +180,7 @@ def read(folder: Path, datasets: Sequence[Any]) -> dict[str, dict[str, Any]]:
     for file in sorted((folder / "eval").glob("*.yaml")):
         task = _read(file)
         _check_sets(task, file, sets)
+        _check_training(task, file, [d.name for d in datasets if d.role == "tune"])
         if other := named.get(task.task):
             raise ConfigError(f"evaluation tasks in {folder / 'eval'}, each with a name of its own",
                               f"`task: {task.task}` in {other.name} and in {file.name}", f"rename the task in {file.name}")  # fmt: skip
@@ -244,6 +246,14 @@ def _check_sets(task: Task, file: Path, sets: dict[str, bool]) -> None:
             raise ConfigError(
                 asked, f"rows of {name!r} have no choices", "declare `choices:` at that dataset, or use output_type generate_until"
             )
+
+
+def _check_training(task: Task, file: Path, tuned: list[str]) -> None:
+    """Every dataset whose answers are the task's baseline is one to tune on."""
+    if unknown := [name for name in task.training if name not in tuned]:
+        raise ConfigError(
+            f"evaluation task {file}: training", f"{unknown[0]!r}, which is no dataset with role tune", f"name any of: {', '.join(tuned)}"
+        )
 
 
 def _refuse_unread(folder: Path) -> None:
