@@ -1,7 +1,7 @@
 """Score one model: the domain's tasks, bits per byte on held-out text, size and speed, sample answers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,7 @@ from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Suite
 from tasks.lib.environment import muted
 from tasks.lib.model import Model
-from tasks.lib.records import iterate
+from tasks.lib.records import iterate, texts
 from tasks.lib.score import TaskScore
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
@@ -24,6 +24,17 @@ class EvaluateConfig(StageConfig):
     length: int = Field(default=512, ge=16, description="window in tokens")
     answers: int = Field(default=4, ge=0, description="sample answers kept")
     untrained: int = Field(default=32, ge=0, description="rows of each task asked of a scratch base's architecture with random weights")
+    general_tasks: list[Literal["general_word", "general_next"]] = Field(
+        default=["general_word", "general_next"],
+        description="built-in tasks on general text, before and after each stage; an empty list for none",
+    )
+    general_limit: int = Field(default=40, ge=1, description="rows of each general task, those of the domain folder included")
+    general_budget: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="fall of the share of general tasks' rows that are right against the base that the report accepts",
+    )
     speed_tokens: int = Field(default=48, ge=4, description="tokens decoded to measure speed")
     batch: int = Field(default=16, ge=1, json_schema_extra=RUNTIME)
     device: str = Field(default="auto", json_schema_extra=RUNTIME)
@@ -36,6 +47,7 @@ class Scores(Artifact):
     domain_bits_per_byte: float | None
     general_bits_per_byte: float | None
     tasks: list[TaskScore]
+    general: list[TaskScore] = []  # tasks on general text, for forgetting
     answers: list[dict[str, str]]
     weight_bytes: int
     parameters: int
@@ -58,19 +70,20 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     from tasks.lib import models, scoring, tracking
 
     sets = {name: data.eval_file(name) for name in data.eval_sets}
-    texts = {
+    held_out = {
         part: [row["text"] for row, _ in zip(iterate(data.path, f"{part}-valid"), range(cfg.texts), strict=False)]
         for part in ("corpus", "general")
     }
     if model.architecture != "decoder":
-        return _without_text(cfg, suite, data, sets, texts, model)
+        return _without_text(cfg, suite, data, sets, held_out, model)
     place = models.device(cfg.device)
     tokenizer = models.load_tokenizer(model.path)
     dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
     network = models.load(model.path, dtype=dtype).to(place).eval()
-    bits = {part: scoring.bits_per_byte(network, tokenizer, texts[part], cfg.length, cfg.batch) for part in texts}
+    bits = {part: scoring.bits_per_byte(network, tokenizer, held_out[part], cfg.length, cfg.batch) for part in held_out}
     with muted():
-        tasks = scoring.run_tasks(network, tokenizer, suite.tasks, sets, cfg)
+        tasks = scoring.run_tasks(network, tokenizer, suite.of_domain(), sets, cfg)
+        general = _general(out, network, tokenizer, suite, data, sets, cfg)
         untrained, no_untrained = _untrained(network, tokenizer, suite, sets, cfg, model)
     tasks = _compared(tasks, suite, data, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
@@ -85,12 +98,37 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         domain_bits_per_byte=None if bits["corpus"] is None else round(bits["corpus"], 5),
         general_bits_per_byte=None if bits["general"] is None else round(bits["general"], 5),
         tasks=tasks,
+        general=general,
         answers=answers,
         weight_bytes=model.bytes,
         parameters=model.parameters,
         untrained=untrained,
         no_untrained=no_untrained,
     )
+
+
+def _general(
+    out: Path, network: Any, tokenizer: Any, suite: Suite, data: Split, sets: dict[str, Path], cfg: EvaluateConfig
+) -> list[TaskScore]:
+    """Scores of the general tasks, asked as plain text: the built-in ones, whose rows are kept below `out`, and the folder's."""
+    from tasks.lib import general_tasks, scoring, tracking
+
+    limit = min(cfg.general_limit, cfg.limit or cfg.general_limit)
+    limited = cfg.model_copy(update={"limit": limit})
+    made = general_tasks.write(out, cfg.general_tasks, limit, _trained(data))
+    built_in = scoring.run_tasks(network, tokenizer, general_tasks.tasks(cfg.general_tasks), made, limited, chat=False)
+    absent = "the documentation topics that they are made from are trained on"
+    built_in = [score.model_copy(update={"not_run": absent}) if score.not_run else score for score in built_in]
+    found = [*built_in, *scoring.run_tasks(network, tokenizer, suite.general(), sets, limited, chat=False)]
+    tracking.measure(**{f"general_{score.task.removeprefix('general_')}": score.value for score in found if score.value is not None})
+    return found
+
+
+def _trained(data: Split) -> list[str]:
+    """What is trained on of the text that the built-in tasks are made from, in case its rows are not the topics as they are."""
+    built_in = {line.dataset for line in data.ledger if line.written == "built in"}
+    parts = ("corpus-train", "general-train", "tune-train") if built_in else ()
+    return [text for part in parts for row in iterate(data.path, part) if row["dataset"] in built_in for text in texts(row)]
 
 
 def _compared(scores: list[TaskScore], suite: Suite, data: Split, sets: dict[str, Path], cfg: EvaluateConfig) -> list[TaskScore]:
@@ -118,11 +156,11 @@ def _untrained(
     if not cfg.untrained:
         return [], "evaluate.untrained is 0"
     limited = cfg.model_copy(update={"limit": min(cfg.untrained, cfg.limit or cfg.untrained)})
-    return scoring.run_tasks(baselines.random_weights(network), tokenizer, suite.tasks, sets, limited), None
+    return scoring.run_tasks(baselines.random_weights(network), tokenizer, suite.of_domain(), sets, limited), None
 
 
 def _without_text(
-    cfg: EvaluateConfig, suite: Suite, data: Split, sets: dict[str, Path], texts: dict[str, list[str]], model: Model
+    cfg: EvaluateConfig, suite: Suite, data: Split, sets: dict[str, Path], held_out: dict[str, list[str]], model: Model
 ) -> Scores:
     """Scores of an encoder or a classifier."""
     from tasks.lib import labels, models
@@ -132,9 +170,9 @@ def _without_text(
     tokenizer = models.load_tokenizer(model.path)
     losses: dict[str, float] = {}
     if kind == "encoder":
-        named = {"domain": texts["corpus"], "general": texts["general"]}
+        named = {"domain": held_out["corpus"], "general": held_out["general"]}
         losses = labels.masked_losses(network, tokenizer, named, cfg.length)
-    tasks = _compared(labels.run_tasks(network, tokenizer, kind, suite.tasks, sets, cfg), suite, data, sets, cfg)
+    tasks = _compared(labels.run_tasks(network, tokenizer, kind, suite.of_domain(), sets, cfg), suite, data, sets, cfg)
     return Scores(
         subject=model.stage,
         domain_bits_per_byte=None,

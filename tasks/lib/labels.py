@@ -19,7 +19,12 @@ SHOWN = 3  # sample answers of a task
 def not_measured(kind: Architecture) -> dict[str, str]:
     """What is measured of a decoder and not of this kind of model, each with the reason."""
     why = f"a model that {CAN[kind]}"
-    found = {"bits per byte": f"{why} gives a text no probability", "tokens decoded per second": why, "sample answers": why}
+    found = {
+        "bits per byte": f"{why} gives a text no probability",
+        "tokens decoded per second": why,
+        "sample answers": why,
+        "general tasks": why,
+    }
     return found | ({"masked loss": "its head is over labels"} if kind == "classifier" else {})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import feedback, page_evidence, page_labels, page_tasks, pages, plots, store
+from tasks.lib import feedback, page_evidence, page_general, page_labels, page_tasks, pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset, introduced
@@ -138,7 +138,7 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
         **feedback.part(models, [entry.measured for entry in entries]), tasks=page_tasks.tasks(entries), accepted=page_evidence.accepted(checked),
-        **page_labels.sections(entries), **ledger(data), **_drawings(entries, contest), **page_evidence.origin(calls),
+        **page_labels.sections(entries), **page_general.sections(entries), **ledger(data), **_drawings(entries, contest), **page_evidence.origin(calls),
     )  # fmt: skip
 
 
@@ -216,6 +216,8 @@ def _verdict(domain: str, entries: Sequence[Entry], gains: Sequence[Gain], conte
         clauses.append(f"general text now costs {_percent(general)} bits per byte ({general[0]:.3f} to {general[1]:.3f}), {meaning}")
     else:
         clauses.append("forgetting was not measured")
+    if entries and (told := page_general.General(entries[-1], entries[0])).n:
+        clauses.append(f"general tasks, {told.sentence()}")
     return "; ".join(clauses) + "."
 
 

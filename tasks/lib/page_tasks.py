@@ -8,8 +8,8 @@ from tasks.lib.score import TaskScore
 
 MEANS = {
     "better": "better than always giving the most frequent answer of training",
-    "worse": "worse than always giving it",
-    "not told apart": "not told apart from always giving it",
+    "worse": "worse than always giving the most frequent answer of training",
+    "not told apart": "not told apart from always giving the most frequent answer of training",
 }
 
 

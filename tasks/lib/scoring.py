@@ -25,13 +25,13 @@ from tasks.lib.score import TaskScore, interval
 from tasks.lib.suite import Generation, Metric, Task, only_field
 
 TEMPLATES = ("description", "doc_to_text", "doc_to_choice", "doc_to_target")
-OURS = ("dataset_kwargs", "metadata", "training")  # the harness does not know them, or would hand them to what makes the data
+OURS = ("dataset_kwargs", "metadata", "training", "general")  # the harness does not know them, or would hand them to what makes the data
 # what each metric divides the log-likelihood of a choice by
 LENGTHS: dict[str, Callable[[str], int]] = {"acc": lambda text: 1, "acc_norm": len, "acc_bytes": lambda text: len(text.encode())}
 
 
 def run_tasks(
-    model: Any, tokenizer: PreTrainedTokenizerBase, suite: dict[str, dict[str, Any]], sets: dict[str, Path], cfg: Any
+    model: Any, tokenizer: PreTrainedTokenizerBase, suite: dict[str, dict[str, Any]], sets: dict[str, Path], cfg: Any, *, chat: bool = True
 ) -> list[TaskScore]:
     """Run every task whose evaluation sets are at hand; the others come back as not run.
 
@@ -43,6 +43,7 @@ def run_tasks(
         suite: task files by name, as `tasks.lib.suite` admits them.
         sets: evaluation set name -> JSON-lines file.
         cfg: `limit` rows a task, `batch` rows at once.
+        chat: ask under the chat template; otherwise as plain text, which a model that was never tuned can continue as well.
 
     Raises:
         ConfigError: if a task wants more room, or more examples, than there are.
@@ -66,7 +67,7 @@ def run_tasks(
         tasks=[made for _, made in runnable],
         task_manager=TaskManager(include_defaults=False),
         limit=cfg.limit,
-        apply_chat_template=True,
+        apply_chat_template=chat,
         log_samples=True,
         bootstrap_iters=0,
         random_seed=0,

@@ -64,7 +64,14 @@ def test_the_constant_answer_is_that_of_training_and_not_that_of_the_rows_asked(
 
 
 def test_of_written_answers_those_without_choices_are_counted_or_those_that_the_task_names(tmp_path: Path) -> None:
-    rows = [("notes", "10 MG", []), ("notes", "10 MG", []), ("facts", "no", []), ("facts", "no", []), ("facts", "no", []), ("c", "x", COLOURS)]
+    rows = [
+        ("notes", "10 MG", []),
+        ("notes", "10 MG", []),
+        ("facts", "no", []),
+        ("facts", "no", []),
+        ("facts", "no", []),
+        ("c", "x", COLOURS),
+    ]
     known = training(tmp_path, *rows)
     wanted = ["10 mg"] * 4 + ["5 mg"] * 4
     every, named = (beside(task, wanted, "0" * 8, known, tmp_path).baseline for task in (WRITTEN, {**WRITTEN, "training": ["notes"]}))
@@ -144,8 +151,13 @@ def test_the_report_tells_each_model_from_the_most_frequent_answer(workplace: Pa
         "colour, better than always giving the most frequent answer of training: "
         "tuned (right alone on 40 rows against 10, p < 0.001), aligned (right alone on 40 rows against 0, p < 0.001)" in text
     )
-    assert "colour, worse than always giving it: base (right alone on 0 rows against 10, p = 0.002)" in text
-    assert "not told apart from always giving it: student (right alone on 0 rows against 0, p = 1.000)" in text
+    assert (
+        "colour, worse than always giving the most frequent answer of training: base (right alone on 0 rows against 10, p = 0.002)" in text
+    )
+    assert (
+        "not told apart from always giving the most frequent answer of training: student (right alone on 0 rows against 0, p = 1.000)"
+        in text
+    )
     assert "“red”, of 60.0 % of 10 training rows baseline 0.200 0.112 – 0.330 50" in text
     assert "untrained (random weights) baseline 0.280 0.100 – 0.500 32" in text
     assert ">majority</text>" in html
