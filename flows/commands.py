@@ -182,7 +182,7 @@ def evaluate(asked: Order, model: str | None) -> None:
 
     made = run_flow(page("evaluate"), asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
-    for task in record.facts["tasks"] if record else []:
+    for task in [*record.facts["tasks"], *record.facts["general"]] if record else []:
         screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
 
 

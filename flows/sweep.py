@@ -104,7 +104,7 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
     jobs = [trial.job(one.order) for one in trials]
     for job in jobs:
         preflight.require(job, trial.plan(job))
-    known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.tasks.values())]
+    known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.of_domain().values())]
     by = by or [*known[len(BITS) :], *known][0]
     if by not in known:
         raise ConfigError(f"trials compared by {by!r}", "no such score in the domain", f"one of: {', '.join(known)}")

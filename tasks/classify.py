@@ -34,9 +34,9 @@ class ClassifyConfig(TrainingConfig):
         return self
 
 
-@stage(version="1", needs=("models", "heads", "objectives", "scoring", "adapters"))
+@stage(version="2", needs=("models", "heads", "objectives", "scoring", "adapters"))
 def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights: Weights = EVEN) -> Classifier:
-    """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label.
+    """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label of training.
 
     Raises:
         DataError: if no tuning row has choices.
@@ -100,19 +100,28 @@ def _rows(data: Split, part: str, labels: list[str], dataset: str | None) -> lis
 
 
 def _validated(network: Any, tokenizer: Any, data: Split, cfg: ClassifyConfig, labels: list[str]) -> dict[str, Any]:
-    """Accuracy on validation rows, which no step has seen, with its interval and that of the most frequent label."""
+    """Accuracy on validation rows, which no step has seen, and that of the most frequent label of the training rows."""
     from tasks.lib import heads
+    from tasks.lib.paired import Paired, marks
 
     rows = _rows(data, "tune-valid", labels, cfg.dataset)
     if not rows:
         return {"valid_rows": 0}
     said = heads.answer(network, tokenizer, rows, cfg.length, cfg.batch)
     low, high = interval(said.right)
+    counted = Counter(row["response"] for row in _rows(data, "tune-train", labels, cfg.dataset))
+    constant = max(labels, key=lambda label: counted[label])
+    always = said.always(constant)
+    majority_low, majority_high = interval(always)
     return {
         "valid_rows": len(rows),
         "valid_accuracy": round(sum(said.right) / len(rows), 6),
         "valid_low": low,
         "valid_high": high,
-        "valid_majority": round(said.majority, 6),
+        "valid_majority": round(sum(always) / len(rows), 6),
+        "valid_majority_label": constant,
+        "valid_majority_low": majority_low,
+        "valid_majority_high": majority_high,
+        "valid_against_majority": Paired.of(marks(said.right), marks(always)).model_dump(),
         "classes": said.by_label(labels),
     }

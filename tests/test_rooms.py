@@ -33,7 +33,7 @@ IMPORTERS = {
     "pdfminer": {"tasks.lib.pdf"},
     "docx": {"tasks.lib.word"},
     "joblib": {"tasks.lib.parts"},
-    "scipy": {"tasks.lib.drift"},
+    "scipy": {"tasks.lib.drift", "tasks.lib.paired"},
     "huggingface_hub": {"tasks.lib.hub"},
     "botocore": {"tasks.lib.remote"},
     "fsspec": {"tasks.lib.remote", "tasks.lib.hub"},  # the hub's patterns are fsspec's

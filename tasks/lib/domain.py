@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.lib import card_values, drift, packs, places, suite
+from tasks.lib import card_values, drift, general_tasks, packs, places, suite
 from tasks.lib.chats import require_mappable
 from tasks.lib.cleaning import clean
 from tasks.lib.config import RUNTIME, Declared, build, read_yaml
@@ -186,6 +186,15 @@ class Suite(Declared):
     """The domain's evaluation tasks (lm-evaluation-harness YAML), by file name."""
 
     tasks: dict[str, dict[str, Any]]
+    general_text: str = ""  # sha256 of the text that the general tasks of `evaluate.general_tasks` are made from
+
+    def of_domain(self) -> dict[str, dict[str, Any]]:
+        """The tasks that are the domain's own."""
+        return {name: task for name, task in self.tasks.items() if not task.get("general")}
+
+    def general(self) -> dict[str, dict[str, Any]]:
+        """The tasks of the folder that are marked as general."""
+        return {name: task for name, task in self.tasks.items() if task.get("general")}
 
 
 class Duties(Declared):
@@ -263,4 +272,6 @@ def load(name: str) -> Domain:
         held, lapsed = parted(expectations.waivers, datetime.now(UTC).date())
         expectations = expectations.model_copy(update={"waivers": held, "lapsed": lapsed})
     tasks = suite.read(folder, card.datasets)
-    return Domain(name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks))
+    return Domain(
+        name=name, folder=folder, card=card, expectations=expectations, suite=Suite(tasks=tasks, general_text=general_tasks.digest())
+    )

@@ -29,10 +29,9 @@ class Answered:
         """1 for each right answer, 0 for each wrong one."""
         return [float(wanted == given) for wanted, given in zip(self.wanted, self.given, strict=True)]
 
-    @property
-    def majority(self) -> float:
-        """The share of the most frequent label: what the best answer that is always the same scores on these rows."""
-        return max(Counter(self.wanted).values()) / len(self.wanted)
+    def always(self, label: str) -> list[float]:
+        """1 for each row of that label, 0 for each other: what naming it alone gets right."""
+        return [float(wanted == label) for wanted in self.wanted]
 
     def by_label(self, labels: Sequence[str]) -> dict[str, dict[str, int]]:
         """Rows, right answers and answers of each label."""

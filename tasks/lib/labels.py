@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.lib import heads, objectives
 from tasks.lib.architecture import CAN, Architecture
+from tasks.lib.paired import marks
 from tasks.lib.records import Row
 from tasks.lib.score import TaskScore, interval
 from tasks.lib.suite import Task
@@ -18,7 +19,12 @@ SHOWN = 3  # sample answers of a task
 def not_measured(kind: Architecture) -> dict[str, str]:
     """What is measured of a decoder and not of this kind of model, each with the reason."""
     why = f"a model that {CAN[kind]}"
-    found = {"bits per byte": f"{why} gives a text no probability", "tokens decoded per second": why, "sample answers": why}
+    found = {
+        "bits per byte": f"{why} gives a text no probability",
+        "tokens decoded per second": why,
+        "sample answers": why,
+        "general tasks": why,
+    }
     return found | ({"masked loss": "its head is over labels"} if kind == "classifier" else {})
 
 
@@ -80,7 +86,7 @@ def _run(model: Any, tokenizer: PreTrainedTokenizerBase, task: Task, labels: lis
         value=round(sum(said.right) / len(rows), 6),
         low=low,
         high=high,
-        majority=round(said.majority, 6),
+        right=marks(said.right),
         truncated=said.truncated,
         samples=[
             {"prompt": row["prompt"], "wanted": row["response"], "answer": given}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.lib import feedback, page_evidence, page_labels, pages, plots, store
+from tasks.lib import feedback, page_evidence, page_general, page_labels, page_tasks, pages, plots, store
 from tasks.lib.domain import Duties
 from tasks.lib.model import Model
 from tasks.lib.records import by_dataset, introduced
@@ -137,8 +137,8 @@ def render(title: str, duties: Duties, data: Any, checked: Any, models: Sequence
         sources=sorted({name for entry in entries for name in entry.model.drawn}),
         verdict=_verdict(duties.domain, entries, gains, contest), changes={kind: _change(entries, kind) for kind in KINDS},
         facts=sorted({key for entry in entries for key in entry.packing}, key=lambda fact: ((*PACKING, fact).index(fact), fact)), lost=LOST,
-        **feedback.part(models, [entry.measured for entry in entries]), tasks=_tasks(entries), accepted=page_evidence.accepted(checked),
-        **page_labels.sections(entries), **ledger(data), **_drawings(entries, contest), **page_evidence.origin(calls),
+        **feedback.part(models, [entry.measured for entry in entries]), tasks=page_tasks.tasks(entries), accepted=page_evidence.accepted(checked),
+        **page_labels.sections(entries), **page_general.sections(entries), **ledger(data), **_drawings(entries, contest), **page_evidence.origin(calls),
     )  # fmt: skip
 
 
@@ -216,6 +216,8 @@ def _verdict(domain: str, entries: Sequence[Entry], gains: Sequence[Gain], conte
         clauses.append(f"general text now costs {_percent(general)} bits per byte ({general[0]:.3f} to {general[1]:.3f}), {meaning}")
     else:
         clauses.append("forgetting was not measured")
+    if entries and (told := page_general.General(entries[-1], entries[0])).n:
+        clauses.append(f"general tasks, {told.sentence()}")
     return "; ".join(clauses) + "."
 
 
@@ -277,16 +279,3 @@ def _trade(entries: Sequence[Entry]) -> Any:
     _, general, domain = known[0]
     points = [(name, 100 * (g / general - 1), 100 * (1 - d / domain)) for name, g, d in known]
     return plots.path(points, "domain gain against general loss", "rise on general text (%)", "fall on domain text (%)")
-
-
-def _tasks(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Every task that any model met: a plot and a row per model, or why it was not run."""
-    found = []
-    for name in dict.fromkeys(score.task for entry in entries for score in entry.scores.tasks):
-        rows = [(entry, entry.task(name)) for entry in entries]
-        run = next((score for _, score in rows if score and score.value is not None), None)
-        why = next((score.not_run for _, score in rows if score and score.not_run), None)
-        dots = [plots.Dot(e.name, s.value, s.low, s.high, e.shipped) if s else plots.Dot(e.name, None) for e, s in rows]
-        drawing = plots.dots(dots, f"{name}: score of each model with its 95 % interval") if run else None
-        found.append({"name": name, "metric": run.metric if run else "", "rows": rows, "plot": drawing, "not_run": why})
-    return found

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.lib.paired import Paired
+
 KINDS = ("domain", "general")  # of held-out text
 
 
@@ -19,6 +21,7 @@ def sections(entries: Sequence[Any]) -> dict[str, Any]:
         "classes": [
             (entry, label, counts) for entry in entries for label, counts in (entry.measured.get("classes") or {}).items()
         ],
+        "validated_word": _validated,
         "validated": [entry for entry in entries if entry.measured.get("valid_rows")],
     }  # fmt: skip
 
@@ -39,16 +42,26 @@ def clauses(domain: str, entries: Sequence[Any]) -> list[str]:
     for score in entries[-1].scores.tasks:
         if score.value is None or score.majority is None:
             continue
+        paired = score.baseline.paired
         interval = "" if score.low is None else f", 95 % interval {score.low:.3f} to {score.high:.3f}"
         found.append(
             f"{score.task.replace('_', ' ')}: {score.value:.3f} of {score.n} rows are right{interval}, "
-            f"where naming the most frequent label alone scores {score.majority:.3f}{_meaning(score)}"
+            f"where naming the most frequent label of training alone scores {score.majority:.3f}: {_meaning(paired)}"
         )
     return found
 
 
-def _meaning(score: Any) -> str:
-    """What the interval allows to say."""
-    if score.value <= score.majority:
-        return ": it is no better"
-    return "" if score.low is not None and score.low > score.majority else ": it may be chance"
+def _validated(entry: Any) -> str:
+    """Of validation rows: what the test against the most frequent label allows to say; nothing where it was not made."""
+    found = entry.measured.get("valid_against_majority")
+    if found is None:
+        return ""
+    paired = Paired.model_validate(found)
+    word = paired.word if paired.word == "not told apart" else f"{paired.word} than that"
+    return f"{word} ({paired.sentence()}, McNemar's exact test)"
+
+
+def _meaning(paired: Any) -> str:
+    """What the test allows to say."""
+    said = {"better": "it is better", "worse": "it is worse", "not told apart": "the two are not told apart"}[paired.word]
+    return f"{said} ({paired.sentence()}, McNemar's exact test)"

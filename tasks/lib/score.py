@@ -4,15 +4,42 @@ import math
 from collections.abc import Sequence
 
 from tasks.lib.config import Declared
+from tasks.lib.paired import Paired
 
 Z95 = 1.959963984540054
+
+
+class Baseline(Declared):
+    """What always giving one answer scores on a task's rows: the most frequent answer of the training rows.
+
+    `share` of the `rows` training rows of `datasets` have it; `unseen` are labels that the task asks for and no training row has.
+    `paired` compares the model (first) with it on the same rows.
+    """
+
+    answer: str
+    share: float
+    rows: int
+    datasets: list[str]
+    unseen: list[str]
+    n: int
+    value: float
+    low: float | None
+    high: float | None
+    paired: Paired
+
+    def sentence(self) -> str:
+        """What it is."""
+        shown = self.answer if len(self.answer) <= 40 else f"{self.answer[:39]}…"
+        unseen = f"; no training row is labelled {', '.join(self.unseen)}" if self.unseen else ""
+        return f"“{shown}”, of {100 * self.share:.1f} % of {self.rows:,} training rows{unseen}"
 
 
 class TaskScore(Declared):
     """One task's score with its 95 % interval (none where a single row was asked), or why it was not run.
 
-    `truncated` rows lost the beginning of what they ask, because the model's window does not hold all of it. `majority` is
-    what the best answer that is always the same would score on these rows, where that was asked.
+    `truncated` rows lost the beginning of what they ask, because the model's window does not hold all of it. `right` has a
+    character for each row, in the order of the set: "1" where the answer is right, else "0". `baseline` is what the most
+    frequent answer of training scores on these rows, and `no_baseline` says why there is none.
     """
 
     task: str
@@ -21,10 +48,17 @@ class TaskScore(Declared):
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    majority: float | None = None
+    right: str = ""
+    baseline: Baseline | None = None
+    no_baseline: str | None = None
     truncated: int = 0
     samples: list[dict[str, str]] = []
     not_run: str | None = None
+
+    @property
+    def majority(self) -> float | None:
+        """What the most frequent answer of the training rows scores on these rows, where it was asked."""
+        return None if self.baseline is None else self.baseline.value
 
     def sentence(self) -> str:
         """The score on one line."""
@@ -32,7 +66,9 @@ class TaskScore(Declared):
             return f"not run: {self.not_run}"
         interval = "–" if self.low is None or self.high is None else f"[{self.low:.3f}, {self.high:.3f}]"
         cut = f", {self.truncated} of them cut at the beginning" if self.truncated else ""
-        constant = "" if self.majority is None else f"; always the most frequent label {self.majority:.3f}"
+        label = "label" if self.metric != "exact_match" else "answer"
+        told = "" if self.baseline is None else f" ({self.baseline.paired.word}: {self.baseline.paired.sentence()})"
+        constant = "" if self.majority is None else f"; always the most frequent {label} of training {self.majority:.3f}{told}"
         return f"{self.metric} {self.value:.3f}  {interval}  n={self.n}{cut}{constant}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from lm_eval.api.metrics import exact_match_hf_evaluate
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
@@ -19,18 +20,19 @@ from transformers import PreTrainedTokenizerBase
 from tasks.lib import chats, models
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder
+from tasks.lib.paired import marks
 from tasks.lib.records import Row
 from tasks.lib.score import TaskScore, interval
-from tasks.lib.suite import Generation, Task, only_field
+from tasks.lib.suite import Generation, Metric, Task, only_field
 
 TEMPLATES = ("description", "doc_to_text", "doc_to_choice", "doc_to_target")
-OURS = ("dataset_kwargs", "metadata")  # the harness would hand them to what makes the data
+OURS = ("dataset_kwargs", "metadata", "training", "general")  # the harness does not know them, or would hand them to what makes the data
 # what each metric divides the log-likelihood of a choice by
 LENGTHS: dict[str, Callable[[str], int]] = {"acc": lambda text: 1, "acc_norm": len, "acc_bytes": lambda text: len(text.encode())}
 
 
 def run_tasks(
-    model: Any, tokenizer: PreTrainedTokenizerBase, suite: dict[str, dict[str, Any]], sets: dict[str, Path], cfg: Any
+    model: Any, tokenizer: PreTrainedTokenizerBase, suite: dict[str, dict[str, Any]], sets: dict[str, Path], cfg: Any, *, chat: bool = True
 ) -> list[TaskScore]:
     """Run every task whose evaluation sets are at hand; the others come back as not run.
 
@@ -42,6 +44,7 @@ def run_tasks(
         suite: task files by name, as `tasks.lib.suite` admits them.
         sets: evaluation set name -> JSON-lines file.
         cfg: `limit` rows a task, `batch` rows at once.
+        chat: ask under the chat template; otherwise as plain text, which a model that was never tuned can continue as well.
 
     Raises:
         ConfigError: if a task wants more room, or more examples, than there are.
@@ -66,7 +69,7 @@ def run_tasks(
         tasks=[made for _, made in runnable],
         task_manager=TaskManager(include_defaults=False),
         limit=cfg.limit,
-        apply_chat_template=True,
+        apply_chat_template=chat,
         log_samples=True,
         bootstrap_iters=0,
         random_seed=0,
@@ -142,6 +145,7 @@ def _require_room(task: Task, positions: int) -> None:
 
 def _score(task: Task, samples: list[dict[str, Any]], harness: HFLM) -> TaskScore:
     """The share of rows that are right, with its 95 % interval, and how many rows lost their beginning."""
+    samples = sorted(samples, key=lambda sample: int(sample["doc_id"]))  # the order of the set
     values = [float(sample[task.metric.metric]) for sample in samples]
     low, high = interval(values)
     return TaskScore(
@@ -151,9 +155,17 @@ def _score(task: Task, samples: list[dict[str, Any]], harness: HFLM) -> TaskScor
         value=round(sum(values) / len(values), 6),
         low=low,
         high=high,
+        right=marks(values),
         truncated=sum(_cut(sample["arguments"], harness) for sample in samples),
         samples=[_sample(task, sample) for sample in samples[:3]],
     )
+
+
+def equal(metric: Metric, answer: str, wanted: str) -> float:
+    """Whether an answer is the one that is wanted (1 or 0), as a task's exact match compares them."""
+    settings = metric.model_dump(include={"ignore_case", "ignore_punctuation", "ignore_numbers"})
+    ignored = metric.regexes_to_ignore or None
+    return float(exact_match_hf_evaluate([answer], [wanted], regexes_to_ignore=ignored, **settings)["exact_match"])
 
 
 def _cut(arguments: list[tuple[str, Any]], harness: HFLM) -> bool:

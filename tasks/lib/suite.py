@@ -22,6 +22,7 @@ CODE = (
     "include", "process_docs", "process_results", "custom_dataset", "class", "unsafe_code", "use_prompt", "fewshot_config",
     "doc_to_image", "doc_to_audio", "group", "group_alias", "task_list", "aggregate_metric_list",
 )  # fmt: skip
+BUILT_IN = ("general_word", "general_next")  # of `tasks.lib.general_tasks`
 ACCURACIES = ("acc", "acc_norm", "acc_bytes")
 MAX_TEMPLATE = 10_000  # characters; a row's prompt may be put in at every few of them
 
@@ -143,6 +144,8 @@ class Task(Declared):
     generation_kwargs: Generation | None = None
     filter_list: list[Pipeline] | None = Field(default=None, min_length=1, max_length=1)
     metric_list: list[Metric] = Field(min_length=1, max_length=1)
+    general: bool = Field(default=False, description="no task of the domain: asked as plain text, to tell what a model forgets")
+    training: list[str] = Field(default=[], description="the tune datasets whose most frequent answer the scores are compared with")
     metadata: dict[str, JsonValue] = {}
 
     @property
@@ -185,9 +188,12 @@ def read(folder: Path, datasets: Sequence[Any]) -> dict[str, dict[str, Any]]:
         task = _read(file)
         _check_sets(task, file, sets)
         _check_turns(task, file, datasets)
+        _check_training(task, file, [d.name for d in datasets if d.role == "tune"])
         if other := named.get(task.task):
             raise ConfigError(f"evaluation tasks in {folder / 'eval'}, each with a name of its own",
                               f"`task: {task.task}` in {other.name} and in {file.name}", f"rename the task in {file.name}")  # fmt: skip
+        if task.task in BUILT_IN:
+            raise ConfigError(f"evaluation task {file}: task", f"{task.task}, which slmforge brings itself", "choose another name")
         named[task.task] = file
         tasks[file.stem] = task.model_dump(mode="json", exclude_unset=True)
     return tasks
@@ -261,6 +267,14 @@ def _check_turns(task: Task, file: Path, datasets: Sequence[Any]) -> None:
     if task.num_fewshot and talks & {name, task.sets[task.fewshot_split or task.test_split]}:
         found = f"num_fewshot {task.num_fewshot} with rows that are conversations"
         raise ConfigError(asked, found, "set num_fewshot to 0: an example is one question and its answer")
+
+
+def _check_training(task: Task, file: Path, tuned: list[str]) -> None:
+    """Every dataset whose answers are the task's baseline is one to tune on."""
+    if unknown := [name for name in task.training if name not in tuned]:
+        raise ConfigError(
+            f"evaluation task {file}: training", f"{unknown[0]!r}, which is no dataset with role tune", f"name any of: {', '.join(tuned)}"
+        )
 
 
 def _refuse_unread(folder: Path) -> None:

@@ -1,0 +1,127 @@
+"""General tasks for measuring forgetting, made from documentation topics that no training has seen: the same rows every time.
+
+Both ask for a continuation among four, as plain text: `general_word` for a word within a sentence (after LAMBADA, Paperno et al.,
+2016, with choices), `general_next` for the sentence that follows (after the Story Cloze Test, Mostafazadeh et al., 2016).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+from tasks.lib import digests
+from tasks.lib.general import is_heldout
+
+CHOICES = 4
+SHORTEST, LONGEST = 10, 32  # words of a sentence that is asked about
+Row = dict[str, Any]
+SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+PROSE = re.compile(r"[A-Z][\w ,;:'’()-]*[.!?]")  # no code, no markup, no grammar
+WORD = re.compile(r"[a-z]{4,}")
+METRICS = {"general_word": "acc", "general_next": "acc_norm"}  # sentences differ in length, so their likelihoods are divided by it
+TASK = {
+    "dataset_path": "json",
+    "test_split": "test",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "{{label}}",
+    "general": True,
+}
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Two sentences that follow each other in one paragraph."""
+
+    first: str
+    second: str
+
+
+def digest() -> str:
+    """sha256 over the text that the tasks are made from: it differs between versions of Python."""
+    return digests.of_value(sorted(topics.items()))
+
+
+def tasks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The task files of these general tasks, as `tasks.lib.suite` admits them; the rows of each are in NAME.jsonl."""
+    return {
+        name: {**TASK, "task": name, "dataset_kwargs": {"data_files": {"test": f"{name.replace('_', '-')}.jsonl"}},
+               "metric_list": [{"metric": METRICS[name]}]}
+        for name in names
+    }  # fmt: skip
+
+
+def rows(name: str, limit: int, trained: Iterable[str] = ()) -> list[Row]:
+    """At most `limit` rows of a general task, none of which stands in a text that is trained on.
+
+    Args:
+        name: `general_word` or `general_next`.
+        limit: rows wanted.
+        trained: texts that are trained on, besides the topics that a scratch base learns from.
+    """
+    seen = "\n".join(_plain(text) for text in (*(text for text in topics.values() if not is_heldout(text)), *trained))
+    passages = sorted(_passages(), key=lambda passage: digests.of_text(f"{name}\x1f{passage.first}\x1f{passage.second}"))
+    fresh = [one for one in passages if one.first not in seen and one.second not in seen]  # what is wrong must be as new as what is right
+    make = _word if name == "general_word" else _next
+    found = islice((row for passage in fresh if (row := make(passage, fresh)) is not None), limit)
+    return [{**row, "id": f"{name}:{number}"} for number, row in enumerate(found, start=1)]
+
+
+def write(out: Path, names: Sequence[str], limit: int, trained: Iterable[str]) -> dict[str, Path]:
+    """Write the rows of these tasks below `out`; set name -> file, without those of which no row is left."""
+    known, files = list(trained), {}
+    for name in names:
+        if made := rows(name, limit, known):
+            (out / "general").mkdir(exist_ok=True)
+            stem = name.replace("_", "-")
+            files[stem] = out / "general" / f"{stem}.jsonl"
+            files[stem].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made), encoding="utf-8")
+    return files
+
+
+def _plain(text: str) -> str:
+    """A text on one line, without the marks of its markup."""
+    return " ".join(re.sub(r"[*`\"]", "", text).split())
+
+
+def _passages() -> Iterator[Passage]:
+    """Each once: several topics hold the same paragraphs."""
+    found: dict[Passage, None] = {}
+    for _, text in sorted(topics.items()):
+        if is_heldout(text):
+            for paragraph in re.split(r"\n\s*\n", text):
+                sentences = SENTENCE.split(_plain(paragraph))
+                fits = [PROSE.fullmatch(one) is not None and SHORTEST <= len(one.split()) <= LONGEST for one in sentences]
+                found |= {Passage(*sentences[i : i + 2]): None for i in range(len(sentences) - 1) if fits[i] and fits[i + 1]}
+    yield from found
+
+
+def _word(passage: Passage, passages: Sequence[Passage]) -> Row | None:
+    """A word of the second sentence's later half, behind what comes before it; the others are words of other sentences."""
+    words = passage.second.split()
+    places = [place for place in range(len(words) // 2, len(words)) if WORD.fullmatch(words[place])]
+    if not places:
+        return None
+    place = min(places, key=lambda one: digests.of_text(f"{passage.second}\x1f{one}"))
+    others = sorted({word for one in passages for word in one.first.split() if WORD.fullmatch(word)} - {*passage.first.split(), *words})
+    return _row(" ".join([passage.first, *words[:place]]), words[place], others)
+
+
+def _next(passage: Passage, passages: Sequence[Passage]) -> Row | None:
+    """The second sentence, among sentences of other passages."""
+    others = sorted({one.second for one in passages if passage.first not in (one.first, one.second)} - {passage.second})
+    return _row(passage.first, passage.second, others)
+
+
+def _row(prompt: str, right: str, others: Sequence[str]) -> Row | None:
+    """The right continuation among three others, all in an order that their digests give."""
+    if len(others) < CHOICES - 1:
+        return None
+    drawn = sorted(others, key=lambda one: digests.of_text(f"{prompt}\x1f{one}"))[: CHOICES - 1]
+    choices = sorted([right, *drawn], key=lambda one: digests.of_text(f"{one}\x1f{prompt}"))
+    return {"prompt": prompt, "response": right, "choices": choices, "label": choices.index(right)}
