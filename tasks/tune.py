@@ -75,8 +75,7 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
         plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device))
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
-    exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
-    replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
+    exchanges, replayed = pieces(encoder, data, cfg, draws)
     blocks = objective.blocks([*exchanges, *replayed], cfg.seed)
     learned = objective.fit(network, blocks, cfg, "tune")
     tracking.measure(**objective.facts())
@@ -88,6 +87,12 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
     facts = {**encoder.tally.facts(), "replayed_tokens": replayed_tokens, **learned.facts}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
+
+
+def pieces(encoder: Any, data: Split, cfg: TuneConfig, draws: Draws) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Pieces of the training exchanges, and of the documents that are replayed beside them."""
+    exchanges = [piece for row in draws.of(iterate(data.path, "tune-train")) for piece in encoder.exchange(row)]
+    return exchanges, _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
 
 
 def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:
