@@ -106,11 +106,12 @@ def _print(text: Text) -> None:
 def _legend(coloured: bool) -> Text:
     """What the marks mean."""
     if not coloured:
-        return Text(f"legend: {OPEN}learned{CLOSE} context <special token> {BEGIN} a document begins, and sees no other")
+        return Text(f"legend: {OPEN}learned{CLOSE} context; ↵ a line end that is learned; {BEGIN} a document begins, and sees no other")
     parts = [("learned", LEARNED), ("context", CONTEXT), ("special token, context", SPECIAL), ("special token, learned", f"bold {LEARNED}")]
     legend = Text("legend: ")
     for part in parts:
         legend.append_text(Text.assemble(part, "  "))
+    legend.append("↵ a line end that is learned  ", LEARNED)
     return legend.append(f"{BEGIN} a document begins, and sees no other", BORDER)
 
 
