@@ -120,18 +120,23 @@ def _drawn(part: Any, coloured: bool) -> Text:
     text, several, before = Text(), part.name == "block", False
     for span in part.spans:
         if span.begins and several:
-            text.append(
-                f"{CLOSE if before and not coloured else ''}\n{BEGIN} ".removeprefix("" if len(text) else "\n"), BORDER if coloured else ""
-            )
+            text.append(CLOSE if before and not coloured else "").append("\n" if len(text) else "")
+            text.append(f"{BEGIN} ", BORDER if coloured else "")
             before = False
-        if not coloured:
-            text.append((OPEN if span.learned and not before else "") + (CLOSE if before and not span.learned else "") + span.text)
+        said = span.text.replace("\n", "↵\n") if span.learned else span.text  # a line end has no colour of its own
+        if coloured:
+            text.append(said, _style(span))
         else:
-            text.append(
-                span.text, (f"bold {LEARNED}" if span.special else LEARNED) if span.learned else SPECIAL if span.special else CONTEXT
-            )
+            text.append((OPEN if span.learned and not before else "") + (CLOSE if before and not span.learned else "") + said)
         before = span.learned
     return text.append(CLOSE) if before and not coloured else text
+
+
+def _style(span: Any) -> str:
+    """The colour of a span."""
+    if span.learned:
+        return f"bold {LEARNED}" if span.special else LEARNED
+    return SPECIAL if span.special else CONTEXT
 
 
 def _counts(found: list[Any]) -> None:

@@ -65,7 +65,8 @@ def shown(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: in
         data: the split.
         count: blocks, pairs or prompts.
     """
-    return STAGES[stage](stage, job, model, data, count)
+    made: Shown = STAGES[stage](stage, job, model, data, count)
+    return made
 
 
 def _loaded(job: Any, model: tuple[Path, bool], data: Split) -> tuple[Any, Any]:
