@@ -85,12 +85,12 @@ def show(found: list[Any]) -> None:
 
     coloured = screen.console.is_terminal and not screen.console.no_color and screen.console.color_system is not None
     _print(Text(""))
-    _print(_legend(coloured))
+    screen.console.print(_legend(coloured), soft_wrap=not coloured)
     for one in found:
         _print(Text(f"\n{one.stage}: {len(one.examples)} of {one.of:,}, up to {one.length} tokens each{one.note and '; '}{one.note}"))
         for number, example in enumerate(one.examples, 1):
             for part in example:
-                documents = f", {len(part.documents)} documents" if part.name == "block" else ""
+                documents = f", {len(part.documents)} document{'s'[: len(part.documents) > 1]}" if part.name == "block" else ""
                 _print(Text(f"\n{part.name} {number}: {len(part.ids)} tokens, {sum(part.mask)} learned{documents}"))
                 _print(_drawn(part, coloured))
     _counts(found)
