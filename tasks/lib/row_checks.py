@@ -34,7 +34,7 @@ def faults(job: Any, planner: Any, running: set[str]) -> list[Fault]:
             "rows",
             question,
             seen_as=[made["split"], known_by, lengths, weights],
-            before=lambda: require_usable_tokenizer(folder),
+            before=lambda: None if folder.is_relative_to(store.root()) else require_usable_tokenizer(folder),  # `base` has tried its own
         )
     except DataError:
         return []  # of the tokenizer, which `base_checks` tells
