@@ -11,6 +11,7 @@ from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib.flow import Job, WithBase, flow
 from tasks.lib.lineage import declare
+from tasks.lib.preflight import require_trainable
 from tasks.lib.stage import distinct
 from tasks.merge import MergeConfig, merge
 from tasks.pretrain import PretrainConfig, pretrain
@@ -57,6 +58,7 @@ def adapt(job: Job[AdaptConfig]) -> Page:
     data = split(cfg.split, unique)
 
     start = base(cfg.base, job.base)
+    require_trainable(adapt.fn, job)  # the data and the base are there: before hours are spent on what cannot end well
     pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
     merged = merge(cfg.merge, start, pretrained)
     tuned = tune(cfg.tune, merged, data, job.weights("tune"))

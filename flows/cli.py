@@ -63,12 +63,14 @@ def sweep(name: str, over: tuple[str, ...], until: str | None, by: str | None, a
 @click.argument("name")
 @ordered
 @of_flow
+@click.option("--batches", type=click.IntRange(1), is_flag=False, flag_value=2, metavar="[N]",
+              help="Also show the first N examples of each training, token by token [2], and what is cut.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def plan(name: str, flow: str, as_json: bool, **order: Any) -> None:
+def plan(name: str, flow: str, as_json: bool, batches: int | None, **order: Any) -> None:
     """Show every stage as cached or to run, with the reason, and every blocker."""
     from flows import commands
 
-    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), flow, as_json) else 0)
+    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), flow, as_json, batches) else 0)
 
 
 @main.command()

@@ -26,12 +26,14 @@ def page(name: str) -> Flow[Any]:
     return found
 
 
-def plan(asked: Order, flow: str, as_json: bool) -> bool:
-    """Print the plan of a flow; True when something blocks it."""
+def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> bool:
+    """Print the plan of a flow, and the first examples of its trainings if asked; True when something blocks it."""
+    from flows import batches as showing
     from tasks.lib import estimate, preflight
 
     job = page(flow).job(asked)
     planner = page(flow).plan(job)
+    shown = [] if batches is None else showing.of(asked, job, planner, batches)
     weights = estimate.parameters(job.cfg.base.source)
     vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
     for row in planner.rows:
@@ -59,6 +61,7 @@ def plan(asked: Order, flow: str, as_json: bool) -> bool:
             "draws": drawn,
             "blockers": blockers,
             "notes": notes,
+            **({} if batches is None else {"batches": [showing.told(one) for one in shown]}),
         }
         print(json.dumps(told, indent=1))
         return bool(blockers)
@@ -72,6 +75,8 @@ def plan(asked: Order, flow: str, as_json: bool) -> bool:
         screen.say("note", "yellow", note)
     for blocker in blockers:
         screen.say("blocker", "red", blocker)
+    if shown:
+        showing.show(shown)
     return bool(blockers)
 
 

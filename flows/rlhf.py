@@ -10,6 +10,7 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.lib.flow import Job, flow
 from tasks.lib.lineage import declare
+from tasks.lib.preflight import require_trainable
 from tasks.lib.stage import distinct
 from tasks.merge import merge
 from tasks.pretrain import pretrain
@@ -33,6 +34,7 @@ def rlhf(job: Job[AdaptConfig]) -> Page:
     data = split(cfg.split, unique)
 
     start = base(cfg.base, job.base)
+    require_trainable(rlhf.fn, job)  # the data and the base are there: before hours are spent on what cannot end well
     pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
     merged = merge(cfg.merge, start, pretrained)
     tuned = tune(cfg.tune, merged, data, job.weights("tune"))

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on prompts and responses, with TRL; all weights or LoRA adapters."""
 
 import random
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -80,9 +80,7 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
         plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device))
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
-    rows, erased = _shown(draws.of(iterate(data.path, "tune-train")), cfg.erase_system)
-    exchanges = [piece for row in rows for piece in encoder.exchange(row)]
-    replayed = _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws)
+    exchanges, replayed, erased = pieces(encoder, data, cfg, draws)
     blocks = objective.blocks([*exchanges, *replayed], cfg.seed)
     learned = objective.fit(network, blocks, cfg, "tune")
     tracking.measure(**objective.facts())
@@ -96,17 +94,24 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
 
 
-def _shown(rows: Iterable[Row], erase: bool | str) -> tuple[list[Row], dict[str, int]]:
-    """Rows as the model sees them, and how many of them lost their system message (Orca 2: Mitra et al., 2023).
+def pieces(encoder: Any, data: Split, cfg: TuneConfig, draws: Draws) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+    """Pieces of the training exchanges, and of the documents that are replayed beside them; how many rows lost their system message."""
+    erased = Counter[str]() if cfg.erase_system is False else Counter(rows_system_erased=0)
+    exchanges = []
+    for row in draws.of(iterate(data.path, "tune-train")):
+        exchanges += encoder.exchange(_shown(row, cfg.erase_system, erased))
+    return exchanges, _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws), erased
 
-    The answers were written under a message that the model that learns them does not see; `erase` may be a general one.
+
+def _shown(row: Row, erase: bool | str, erased: Counter[str]) -> Row:
+    """A row as the model sees it (Orca 2: Mitra et al., 2023).
+
+    The answer was written under a message that the model that learns it does not see; `erase` may be a general one.
     """
-    listed = list(rows)
-    if erase is False:
-        return listed, {}
-    instead = {} if erase is True else {"system": erase}
-    erased = sum(bool(row.get("system")) for row in listed)
-    return [({**row, "system": "", **instead} if row.get("system") else row) for row in listed], {"rows_system_erased": erased}
+    if erase is False or not row.get("system"):
+        return row
+    erased["rows_system_erased"] += 1
+    return {**row, "system": "" if erase is True else erase}
 
 
 def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:

@@ -52,9 +52,10 @@ def _mask_fault(tokenizer: PreTrainedTokenizerBase) -> str | None:
     whole = chat_ids(tokenizer, trial.MESSAGES, generation=False)
     if whole[: len(prompt)] != prompt:
         return "it renders a question otherwise when an answer follows, so that it cannot be told where the answer begins"
-    if trial.MESSAGES[-1]["content"] not in tokenizer.decode(whole[len(prompt) :]):
+    times = tokenizer.decode(whole[len(prompt) :]).count(trial.MESSAGES[-1]["content"])
+    if not times:
         return "it renders no answer behind the question"
-    return None
+    return None if times == 1 else f"it renders the answer {times} times behind the question"
 
 
 def _refusal(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str | None:

@@ -1,13 +1,15 @@
 """What cannot run, told before anything runs; heavy libraries are asked only where they alone know, and once."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from tasks.lib import base_checks, examine, packs
+from tasks.lib import base_checks, examine, packs, row_checks
 from tasks.lib.base_checks import Fault
 from tasks.lib.errors import ConfigError
+from tasks.lib.plan import Planner
 from tasks.lib.records import CONTENT, IDENTITY, ROLES
+from tasks.lib.stage import RUNNER
 from tasks.lib.training_config import TrainingConfig
 
 TRAININGS = ("base", "pretrain", "tune", "align", "classify", "reward", "reinforce", "distill")
@@ -21,7 +23,13 @@ def faults(job: Any, planner: Any) -> list[Fault]:
         planner: with the flow's plan.
     """
     running = {row.name for row in planner.rows if row.state == "run"}
-    return [*_expectations(job, running), *_trainer(job.cfg, running), *base_checks.faults(job, running & set(TRAININGS))]
+    trainings = running & set(TRAININGS)
+    return [
+        *_expectations(job, running),
+        *_trainer(job.cfg, running),
+        *base_checks.faults(job, trainings),
+        *row_checks.faults(job, planner, trainings),
+    ]
 
 
 def require(job: Any, planner: Any) -> None:
@@ -34,6 +42,28 @@ def require(job: Any, planner: Any) -> None:
         asked = f"stages of {job.domain.name!r} that can run to their end"
         told = "; ".join(f"{fault.stage}: {fault.found}" for fault in found)
         raise ConfigError(asked, told, "; ".join(dict.fromkeys(fault.remedy for fault in found)))
+
+
+def require_trainable(page: Callable[[Any], Any], job: Any) -> None:
+    """Refuse what is known only now, within a page that runs: what the data are, and a base that was fetched.
+
+    Args:
+        page: the page's own function.
+        job: of the flow.
+
+    Raises:
+        ConfigError: with all of it.
+    """
+    if isinstance(RUNNER.get(), Planner):
+        return  # who plans is told all faults, not the first
+    planner = Planner(job.domain.name)
+    token = RUNNER.set(planner)
+    try:
+        page(job)
+    finally:
+        RUNNER.reset(token)
+    if any(row.name == "split" and row.id for row in planner.rows):  # else the page is only sketched
+        require(job, planner)
 
 
 def _expectations(job: Any, running: set[str]) -> Iterator[Fault]:

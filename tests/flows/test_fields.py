@@ -33,7 +33,7 @@ def rows(**settings: Any) -> list[PlanRow]:
 
 @pytest.mark.parametrize("path", [path for path in PLANNED if path.split(".")[0] not in ELSEWHERE and path != ABSENT])
 def test_a_plan_names_the_field_that_changed(path: str, here: None) -> None:
-    stage, leaf = path.split(".")[0], path.split(".")[-1]
+    stage, leaf = path.split(".", maxsplit=1)[0], path.rsplit(".", maxsplit=1)[-1]
     found = rows(**{stage: OTHERS[path].value})
     if FIELDS[path].runtime:
         assert found == []
