@@ -48,7 +48,7 @@ class Counts:
         self.where = {**other.where, **self.where}
 
 
-@stage(version="8")
+@stage(version="9")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tasks.lib import documents, encodings, files, markup, ole, pdf, reshape, tables, word
+from tasks.lib import delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -84,7 +84,7 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         with file.open() as stream:
             if file.span is not None:
                 stream.seek(file.span.start)
-                number, end = file.span.first - 1, file.span.stop - file.span.start
+                number, end = (file.span.line or file.span.first) - 1, file.span.stop - file.span.start
             while (file.span is None or total < end) and (line := stream.readline(MAX_LINE + 1)):
                 number += 1
                 total += len(line)
@@ -228,33 +228,10 @@ def _whole(file: Readable, dataset: Dataset) -> str:
 
 def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
-    lines = encodings.ended(line for _, line in _lines(file, dataset))
-    reader = csv.reader(lines, delimiter=dataset.delimiter or delimiter, strict=True)
-    number = 0
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        tables.require_each_once(header, file, dataset)
-        for cells in reader:
-            if not cells:
-                continue  # an empty line is no row
-            number += 1
-            if len(cells) != len(header):
-                raise DataError(
-                    f"dataset {dataset.name!r}: {len(header)} cells in every row, as in the header",
-                    f"{len(cells)} cells (line {reader.line_num})",
-                    "quote the cell that holds the delimiter, or complete the row",
-                    file=file.place,
-                    row=number,
-                )
-            yield number, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: CSV",
-            f"{error} (line {reader.line_num})",
-            "correct the quotes there",
-            file=file.place,
-            row=number + 1,
-        ) from error
+    behind = file.span is not None and file.span.start > 0  # the header stands before the stretch
+    top = encodings.ended(line for _, line in _lines(replace(file, span=None) if behind else file, dataset))
+    body = (line for _, line in _lines(file, dataset)) if behind else top
+    return delimited.rows(top, body, file, dataset, dataset.delimiter or delimiter)
 
 
 def _tsv(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
