@@ -5,7 +5,8 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 from tasks.lib import delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
@@ -72,7 +73,7 @@ def format_of(file: Readable, dataset: str) -> str:
     )
 
 
-def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
+def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False) -> Iterator[tuple[int, str]]:
     """Decoded physical lines with their numbers, in UTF-8 or the encoding that the card declares."""
     total, number, end = 0, 0, files.MAX_UNPACKED
     encoding = dataset.encoding or "utf-8"
@@ -82,10 +83,11 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         return
     try:
         with file.open() as stream:
+            lines = _raw(stream, file, throughout)
             if file.span is not None:
                 stream.seek(file.span.start)
                 number, end = (file.span.line or file.span.first) - 1, file.span.stop - file.span.start
-            while (file.span is None or total < end) and (line := stream.readline(MAX_LINE + 1)):
+            while (file.span is None or total < end) and (line := next(lines, b"")):
                 number += 1
                 total += len(line)
                 if len(line) > MAX_LINE or total > end:
@@ -95,6 +97,15 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         raise _encoding(file, dataset, number, error) from error
     except DataError as error:  # a packed file that breaks off
         raise error.at(error.row or number + 1) from error
+
+
+def _raw(stream: IO[bytes], file: Readable, throughout: bool) -> Iterator[bytes]:
+    """Lines as they lie; a stretch behind the first line shows that line feeds end them."""
+    if file.span is None or file.span.start == 0:
+        with file.open() as head:
+            if encodings.returned(head, MAX_LINE, throughout=throughout):
+                return encodings.split(stream, MAX_LINE)
+    return iter(partial(stream.readline, MAX_LINE + 1), b"")
 
 
 def _wide_lines(file: Readable, dataset: Dataset, encoding: str) -> Iterator[tuple[int, str]]:
@@ -144,7 +155,7 @@ def encoding_of(file: Readable) -> str | None:
 
 
 def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    for number, line in _lines(file, dataset):
+    for number, line in _lines(file, dataset, throughout=True):
         if not line.strip():
             continue
         value = _parse(line, file, dataset, number)
@@ -229,7 +240,7 @@ def _whole(file: Readable, dataset: Dataset) -> str:
 def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
     csv.field_size_limit(MAX_LINE)
     behind = file.span is not None and file.span.start > 0  # the header stands before the stretch
-    top = encodings.ended(line for _, line in _lines(replace(file, span=None) if behind else file, dataset))
+    top = (line for _, line in _lines(replace(file, span=None) if behind else file, dataset))
     body = (line for _, line in _lines(file, dataset)) if behind else top
     return delimited.rows(top, body, file, dataset, dataset.delimiter or delimiter)
 
@@ -242,7 +253,7 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """Paragraphs, separated by blank lines."""
     paragraph: list[str] = []
     number = 0
-    for line in encodings.ended(line for _, line in _lines(file, dataset)):
+    for _, line in _lines(file, dataset):
         if line.strip():
             paragraph.append(line)
         elif paragraph:
