@@ -4,21 +4,21 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tasks.lib import tables
+from tasks.lib import broken, tables
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
-from tasks.lib.rows import Numbered
 
 BLOCK = 1 << 20
+FEW = 20  # lines
 LONGEST = 32_000_000  # bytes in which a row must end, for a file to be cut behind it
 MARK = "\ufeff".encode()
 QUOTED = re.compile(rb'"[^"]*"')
 
 
-def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Dataset, delimiter: str) -> Iterator[Numbered]:
+def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Dataset, delimiter: str) -> Iterator[Any]:
     """Rows with their numbers; an empty line is none.
 
     Args:
@@ -38,17 +38,45 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         raise _no_csv(file, dataset, error, top.line_num, 1) from error
     tables.require_each_once(names, file, dataset)
     number, above = (0, top.line_num) if body is header or file.span is None else (file.span.first - 1, (file.span.line or 1) - 1)
-    reader = csv.reader(body, delimiter=delimiter, strict=True)
-    try:
-        for cells in reader:
-            if not cells:
-                continue
+    said: list[str] = []  # the lines of the row that is read
+    reader = csv.reader(_heard(body, said), delimiter=delimiter, strict=True)
+    while True:
+        said.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
             number += 1
-            if len(cells) != len(names):
-                raise _ragged(file, dataset, f"{len(cells)} cells (line {above + reader.line_num})", len(names), number)
+            fault = _no_csv(file, dataset, error, above + reader.line_num, number)
+            if dataset.broken == "set-aside" and not _ends(said, error, delimiter):
+                remedy = "correct the quotes there; where this row ends is not sure, so that it cannot be set aside"
+                raise DataError(fault.asked, fault.fault, remedy, file=file.place, row=number) from error
+            yield broken.row(fault, dataset, number, "".join(said))
+            continue
+        if cells is None:
+            return
+        if not cells:
+            continue
+        number += 1
+        if len(cells) == len(names):
             yield number, dict(zip(names, cells, strict=True))
-    except csv.Error as error:
-        raise _no_csv(file, dataset, error, above + reader.line_num, number + 1) from error
+        else:
+            fault = _ragged(file, dataset, f"{len(cells)} cells (line {above + reader.line_num})", len(names), number)
+            yield broken.row(fault, dataset, number, "".join(said))
+
+
+def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
+    """The lines, the first few of a row also kept for who has to see what is wrong with it."""
+    for line in lines:
+        if len(said) < FEW:
+            said.append(line)
+        yield line
+
+
+def _ends(said: list[str], error: csv.Error, delimiter: str) -> bool:
+    """Whether a row that is no CSV surely ends with the line in which it was found out."""
+    if len(said) > 1 or str(error).startswith("field larger"):
+        return False
+    return str(error).startswith("unexpected end") or broken.is_closed(said[0], delimiter)
 
 
 def _ragged(file: Readable, dataset: Dataset, found: str, wanted: int, row: int) -> DataError:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, Any
 
-from tasks.lib import delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
+from tasks.lib import broken, delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -47,6 +47,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
 
 def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
     form = dataset.format or format_of(file, dataset.name)
+    broken.require_known_ends(form, file, dataset)
     if form == "json":
         return _json(file, dataset)
     rows = READERS[form](file, dataset)
@@ -154,19 +155,23 @@ def encoding_of(file: Readable) -> str | None:
     return encodings.told(head)
 
 
-def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Any]:
     for number, line in _lines(file, dataset, throughout=True):
         if not line.strip():
             continue
-        value = _parse(line, file, dataset, number)
-        if not isinstance(value, dict):
-            raise DataError(
-                f"dataset {dataset.name!r}: one JSON object a line",
-                f"a {type(value).__name__}",
-                'write {"column": value, …} on each line',
-                file=file.place,
-                row=number,
-            )
+        try:
+            value = _parse(line, file, dataset, number)
+            if not isinstance(value, dict):
+                raise DataError(
+                    f"dataset {dataset.name!r}: one JSON object a line",
+                    f"a {type(value).__name__}",
+                    'write {"column": value, …} on each line',
+                    file=file.place,
+                    row=number,
+                )
+        except DataError as error:
+            yield broken.row(error, dataset, number, line)
+            continue
         yield number, value
 
 
@@ -237,7 +242,7 @@ def _whole(file: Readable, dataset: Dataset) -> str:
     return "".join(parts)
 
 
-def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
+def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Any]:
     csv.field_size_limit(MAX_LINE)
     behind = file.span is not None and file.span.start > 0  # the header stands before the stretch
     top = (line for _, line in _lines(replace(file, span=None) if behind else file, dataset))
@@ -245,7 +250,7 @@ def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Num
     return delimited.rows(top, body, file, dataset, dataset.delimiter or delimiter)
 
 
-def _tsv(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+def _tsv(file: Readable, dataset: Dataset) -> Iterator[Any]:
     return _csv(file, dataset, delimiter="\t")
 
 

@@ -10,12 +10,14 @@ from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable
 from tasks.lib.records import SURROGATE, visible
-from tasks.lib.rows import Numbered
 
 
-def each(rows: Iterator[Numbered], file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+def each(rows: Iterator[Any], file: Readable, dataset: Dataset) -> Iterator[Any]:
     """The jq expression applied to each row; it may change a row but neither drop nor add one."""
-    for number, row in rows:
+    for number, row, *aside in rows:
+        if aside:  # it could not be read, and is handed on as it is
+            yield number, row, *aside
+            continue
         made = results(dataset, row, file, number)
         if len(made) != 1 or not isinstance(made[0], dict):
             raise DataError(
