@@ -47,7 +47,7 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         except csv.Error as error:
             number += 1
             fault = _no_csv(file, dataset, error, above + reader.line_num, number)
-            if dataset.broken == "set-aside" and not _ends(said, error, delimiter):
+            if not _ends(said, error, delimiter):
                 remedy = "correct the quotes there; where this row ends is not sure, so that it cannot be set aside"
                 raise DataError(fault.asked, fault.fault, remedy, file=file.place, row=number) from error
             yield broken.row(fault, dataset, number, "".join(said))
