@@ -152,6 +152,6 @@ def _count(text: bytes, odd: re.Pattern[bytes]) -> int | None:
     if text.count(b"\r") != text.count(b"\r\n"):
         return None
     outside = QUOTED.sub(b'"', text) if b'"' in text else text
-    if odd.search(outside):
+    if b'"' in outside and odd.search(outside):
         return None
     return sum(map(bool, outside.replace(b"\r\n", b"\n").split(b"\n")))
