@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.lib import digests, progress, store, writing
+from tasks.lib import broken, digests, progress, store, writing
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
 from tasks.lib.parts import Piece, WorkerDiedError, apart, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
-from tasks.lib.sources import ResolvedDataset, Sources
+from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 from tasks.lib.stage import stage
 
 Places = Counter[tuple[str, str]]  # by dataset and file
@@ -48,7 +48,7 @@ class Counts:
         self.where = {**other.where, **self.where}
 
 
-@stage(version="8")
+@stage(version="9")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 
@@ -118,7 +118,8 @@ def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, c
     begun = set() if piece.span is None or piece.span.first == 1 else {resolved.files[piece.file].name}
     for source in read_file(dataset, resolved.files[piece.file], piece.span):
         if source.file not in begun:
-            require_columns(dataset, source)
+            if source.aside != broken.REASON:
+                require_columns(dataset, source)
             begun.add(source.file)
         counts.rows[dataset.name, source.file] += 1
         try:
@@ -165,6 +166,7 @@ def _require_usable(resolved: ResolvedDataset, cfg: IngestConfig, counts: Counts
             "add rows, or remove the dataset from domain.yaml",
             file=resolved.files[0].path or dataset.file_name,
         )
+    _require_mostly_whole(resolved, counts)
     aside_counts = sum((reasons for (name, _), reasons in counts.aside.items() if name == dataset.name), Counter[str]())
     if aside_counts.total() > cfg.max_set_aside * total:
         raise DataError(
@@ -173,6 +175,24 @@ def _require_usable(resolved: ResolvedDataset, cfg: IngestConfig, counts: Counts
             "correct the map, `columns:` or `values:`, or raise ingest.max_set_aside",
             file=resolved.files[0].path or dataset.file_name,
         )
+
+
+def _require_mostly_whole(resolved: ResolvedDataset, counts: Counts) -> None:
+    """Refuse a file of which more than half of the rows are broken: they are whole, and read in the wrong way."""
+    dataset = resolved.dataset.name
+    for (name, file), reasons in counts.aside.items():
+        if name == dataset and 2 * reasons[broken.REASON] > counts.rows[name, file]:
+            raise DataError(
+                f"dataset {dataset!r}: at most half of the rows of a file broken",
+                f"{reasons[broken.REASON]:,} of {counts.rows[name, file]:,}; the first: {counts.where.get(f'{name} {broken.REASON}')}",
+                "say how the file is written: `format:`, `delimiter:`, `encoding:`; its quotes may be of another kind",
+                file=_origin(resolved, file).path,
+            )
+
+
+def _origin(resolved: ResolvedDataset, file: str) -> SourceFile:
+    """The file that a name of the ledger is, or is a member of."""
+    return next(source for source in resolved.files if file == source.name or file.startswith(f"{source.name}/"))
 
 
 def _reasons(dataset: str, counted: Counter[str], where: dict[str, str]) -> str:
@@ -200,7 +220,7 @@ def _lines(resolved: ResolvedDataset, counts: Counts) -> list[LedgerLine]:
 
 def _line(resolved: ResolvedDataset, file: str, counts: Counts) -> LedgerLine:
     dataset = resolved.dataset
-    origin = next(source for source in resolved.files if file == source.name or file.startswith(f"{source.name}/"))
+    origin = _origin(resolved, file)
     place = (dataset.name, file)
     line = LedgerLine(
         dataset=dataset.name,

@@ -18,6 +18,7 @@ EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of le
 # what to do about a reason; one that only says how the data are divided needs nothing
 REMEDIES = {
     "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
+    "broken-row": "write the row again: its cells, quotes or JSON are not whole",
     "missing-column": "write the column in every row, or map another one",
     "not-a-number": "correct the number; a decimal point, no unit",
     "unreadable-smiles": "correct the SMILES: RDKit names the atom that it cannot place",

@@ -54,6 +54,9 @@ class Dataset(Declared):
     format: Format | None = None
     encoding: Annotated[str, AfterValidator(card_values.known_encoding)] | None = None
     undecodable: Literal["refuse", "set-aside"] = "refuse"
+    broken: Literal["refuse", "set-aside"] = Field(
+        default="refuse", description="what becomes of a row of JSONL, CSV or TSV that cannot be read"
+    )
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     sheet: str | None = None
     records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = None
@@ -81,6 +84,8 @@ class Dataset(Declared):
             raise ValueError("weight is for the roles corpus, tune and preference; of general text, `replay` of a stage says how much")
         if isinstance(self.source, QuerySource) and (said := [key for key in AS_WRITTEN if getattr(self, key) is not None]):
             raise ValueError(f"`{said[0]}:` is for files; the rows of a query have none")
+        if self.broken == "set-aside" and (isinstance(self.source, QuerySource) or self.format not in (None, "jsonl", "csv", "tsv")):
+            raise ValueError("`broken: set-aside` is for jsonl, csv and tsv; elsewhere nobody can say where a broken row ends")
         if self.choices and self.role not in ("tune", "eval"):
             raise ValueError("choices are for the roles tune and eval")
         if odd := [c for c in self.choices if not c or clean(c) != c or self.choices.count(c) > 1]:

@@ -4,22 +4,47 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import IO
 
 from charset_normalizer import from_bytes
 
+BLOCK = 1 << 16
 WESTERN = "cp1252"  # what spreadsheets in western Europe and America write as "CSV"
 RUNS = re.compile(rb"[\x80-\xff]+")
 # a superscript, a currency or the like inside a word: a letter of another alphabet, read in the wrong one
 ODD = re.compile(r"[^\W\d_][¡£¥¯±²³¹¼¾¿][^\W\d_]")
 
 
-def ended(lines: Iterator[str]) -> Iterator[str]:
-    """Lines, also where each ends with a carriage return alone, as old programs write them: then the file seems to be one line."""
-    for place, line in enumerate(lines):
-        if place == 0 and "\r" in line.rstrip("\r\n"):
-            yield from (found.group() for found in re.finditer(r"[^\r]*\r\n?|[^\r]+$", line))
-        else:
-            yield line
+def returned(stream: IO[bytes], longest: int, *, throughout: bool) -> bool:
+    """Whether lines end with a carriage return alone, as old programs write them: one stands before the first line feed.
+
+    Args:
+        stream: a text in an encoding that writes ASCII as ASCII.
+        longest: bytes after which a first line with neither is no line.
+        throughout: whether there may be no line feed at all; JSON may have carriage returns between its tokens.
+    """
+    found, tail, size = False, b"", 0
+    while (block := stream.read(BLOCK)) and (found or size <= longest):
+        head, feed, _ = (tail + block).partition(b"\n")
+        size += len(block)
+        bare = head.rstrip(b"\r")  # before a line feed, it is half of a line's end
+        found, tail = found or b"\r" in bare, head[len(bare) :]
+        if feed or (found and not throughout):
+            return found and not (feed and throughout)
+    return found or bool(tail)
+
+
+def split(stream: IO[bytes], longest: int) -> Iterator[bytes]:
+    """Lines that end with a carriage return, a line feed or both; one that is longer than `longest` bytes may come in pieces."""
+    rest = b""
+    while block := stream.read(BLOCK):
+        *whole, rest = (rest + block).splitlines(keepends=True)
+        yield from whole
+        if len(rest) > longest:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
 
 
 def told(head: bytes) -> str | None:

@@ -52,6 +52,11 @@ class DataError(SlmforgeError):
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
         super().__init__(asked, f"{where}{found}", remedy)
 
+    @property
+    def fault(self) -> str:
+        """What was found, without the place."""
+        return self._said
+
     def at(self, row: int) -> "DataError":
         """The same error, at a row that only the reader of the rows knows."""
         return DataError(self.asked, self._said, self.remedy, file=self.file, row=row)

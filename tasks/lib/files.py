@@ -43,6 +43,7 @@ class Span:
     start: int
     stop: int
     first: int  # the number of its first line or row, from 1
+    line: int | None = None  # the number of its first line, where `first` counts rows of several lines
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     """
     columns = columns_used(dataset) if columns is None else columns
     if source.aside is not None:
-        raise SetAside(source.aside, "printed in the margin of many pages: a header or a footer")
+        raise SetAside(source.aside, source.detail or "printed in the margin of many pages: a header or a footer", source.detail)
     if missing := [name for name in columns if not nested.has(source.columns, name)]:
         raise SetAside("missing-column", f"the row has no column {missing[0]!r}", f"column {missing[0]!r}")
     _require_text(source.heading or "", "the heading above it")

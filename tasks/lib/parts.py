@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from tasks.lib import files
+from tasks.lib import delimited, files
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
@@ -28,6 +28,7 @@ BLOCK = 1 << 20
 WATCH = "end with parent"
 MEMORY = 8_000_000_000  # bytes that a worker may take
 PLAIN = ("jsonl", "ndjson", "json", "csv", "tsv", "tab", "txt", "text", "md", "markdown")  # read by Python alone
+DELIMITERS = {"csv": ",", "tsv": "\t", "tab": "\t"}
 R = TypeVar("R")
 
 
@@ -66,7 +67,7 @@ def _pieces(datasets: Sequence[ResolvedDataset], size: int) -> Iterator[Piece]:
 
 
 def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Iterator[tuple[Span, int]] | None:
-    """How a file can be cut, or None where only a whole one can be understood: quoted lines, archives, documents."""
+    """How a file can be cut, or None where only a whole one can be understood: archives, documents."""
     dataset = resolved.dataset
     form = dataset.format or name.lower().rpartition(".")[2]
     if files.packing(path) is not None or dataset.records is not None:
@@ -74,6 +75,10 @@ def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Itera
     if form == "parquet":
         return _row_groups(path, size)
     single_byte = (dataset.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "ascii", "latin-1", "cp1252")
+    if form in DELIMITERS and single_byte:
+        delimiter = dataset.delimiter or DELIMITERS[form]
+        cuttable = delimiter.isascii() and delimiter not in '"\r\n'
+        return delimited.stretches(path, size, delimiter, dataset.encoding in (None, "utf-8")) if cuttable else None
     return _lines(path, size) if form in ("jsonl", "ndjson") and single_byte else None
 
 

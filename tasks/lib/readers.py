@@ -5,9 +5,10 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
-from tasks.lib import documents, encodings, files, markup, ole, pdf, reshape, tables, word
+from tasks.lib import broken, delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -46,6 +47,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
 
 def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
     form = dataset.format or format_of(file, dataset.name)
+    broken.require_known_ends(form, file, dataset)
     if form == "json":
         return _json(file, dataset)
     rows = READERS[form](file, dataset)
@@ -72,7 +74,7 @@ def format_of(file: Readable, dataset: str) -> str:
     )
 
 
-def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
+def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False) -> Iterator[tuple[int, str]]:
     """Decoded physical lines with their numbers, in UTF-8 or the encoding that the card declares."""
     total, number, end = 0, 0, files.MAX_UNPACKED
     encoding = dataset.encoding or "utf-8"
@@ -82,10 +84,11 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         return
     try:
         with file.open() as stream:
+            lines = _raw(stream, file, throughout)
             if file.span is not None:
                 stream.seek(file.span.start)
-                number, end = file.span.first - 1, file.span.stop - file.span.start
-            while (file.span is None or total < end) and (line := stream.readline(MAX_LINE + 1)):
+                number, end = (file.span.line or file.span.first) - 1, file.span.stop - file.span.start
+            while (file.span is None or total < end) and (line := next(lines, b"")):
                 number += 1
                 total += len(line)
                 if len(line) > MAX_LINE or total > end:
@@ -95,6 +98,15 @@ def _lines(file: Readable, dataset: Dataset) -> Iterator[tuple[int, str]]:
         raise _encoding(file, dataset, number, error) from error
     except DataError as error:  # a packed file that breaks off
         raise error.at(error.row or number + 1) from error
+
+
+def _raw(stream: IO[bytes], file: Readable, throughout: bool) -> Iterator[bytes]:
+    """Lines as they lie; a stretch behind the first line shows that line feeds end them."""
+    if file.span is None or file.span.start == 0:
+        with file.open() as head:
+            if encodings.returned(head, MAX_LINE, throughout=throughout):
+                return encodings.split(stream, MAX_LINE)
+    return iter(partial(stream.readline, MAX_LINE + 1), b"")
 
 
 def _wide_lines(file: Readable, dataset: Dataset, encoding: str) -> Iterator[tuple[int, str]]:
@@ -143,19 +155,23 @@ def encoding_of(file: Readable) -> str | None:
     return encodings.told(head)
 
 
-def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    for number, line in _lines(file, dataset):
+def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Any]:
+    for number, line in _lines(file, dataset, throughout=True):
         if not line.strip():
             continue
-        value = _parse(line, file, dataset, number)
-        if not isinstance(value, dict):
-            raise DataError(
-                f"dataset {dataset.name!r}: one JSON object a line",
-                f"a {type(value).__name__}",
-                'write {"column": value, …} on each line',
-                file=file.place,
-                row=number,
-            )
+        try:
+            value = _parse(line, file, dataset, number)
+            if not isinstance(value, dict):
+                raise DataError(
+                    f"dataset {dataset.name!r}: one JSON object a line",
+                    f"a {type(value).__name__}",
+                    'write {"column": value, …} on each line',
+                    file=file.place,
+                    row=number,
+                )
+        except DataError as error:
+            yield broken.row(error, dataset, number, line)
+            continue
         yield number, value
 
 
@@ -226,38 +242,15 @@ def _whole(file: Readable, dataset: Dataset) -> str:
     return "".join(parts)
 
 
-def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Numbered]:
+def _csv(file: Readable, dataset: Dataset, delimiter: str = ",") -> Iterator[Any]:
     csv.field_size_limit(MAX_LINE)
-    lines = encodings.ended(line for _, line in _lines(file, dataset))
-    reader = csv.reader(lines, delimiter=dataset.delimiter or delimiter, strict=True)
-    number = 0
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        tables.require_each_once(header, file, dataset)
-        for cells in reader:
-            if not cells:
-                continue  # an empty line is no row
-            number += 1
-            if len(cells) != len(header):
-                raise DataError(
-                    f"dataset {dataset.name!r}: {len(header)} cells in every row, as in the header",
-                    f"{len(cells)} cells (line {reader.line_num})",
-                    "quote the cell that holds the delimiter, or complete the row",
-                    file=file.place,
-                    row=number,
-                )
-            yield number, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"dataset {dataset.name!r}: CSV",
-            f"{error} (line {reader.line_num})",
-            "correct the quotes there",
-            file=file.place,
-            row=number + 1,
-        ) from error
+    behind = file.span is not None and file.span.start > 0  # the header stands before the stretch
+    top = (line for _, line in _lines(replace(file, span=None) if behind else file, dataset))
+    body = (line for _, line in _lines(file, dataset)) if behind else top
+    return delimited.rows(top, body, file, dataset, dataset.delimiter or delimiter)
 
 
-def _tsv(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
+def _tsv(file: Readable, dataset: Dataset) -> Iterator[Any]:
     return _csv(file, dataset, delimiter="\t")
 
 
@@ -265,7 +258,7 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """Paragraphs, separated by blank lines."""
     paragraph: list[str] = []
     number = 0
-    for line in encodings.ended(line for _, line in _lines(file, dataset)):
+    for _, line in _lines(file, dataset):
         if line.strip():
             paragraph.append(line)
         elif paragraph:

@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 Numbered = tuple[int, dict[str, Any]]  # a row's number in its file, from 1, and its columns
 Placed = (  # with the page and the heading under which it stands, and, where it is no text of the document, why not
-    tuple[int, dict[str, Any], int | None, str | None] | tuple[int, dict[str, Any], int | None, str | None, str]
+    tuple[int, dict[str, Any], int | None, str | None]
+    | tuple[int, dict[str, Any], int | None, str | None, str]
+    | tuple[int, dict[str, Any], int | None, str | None, str, str]
 )
 
 
@@ -17,6 +19,7 @@ class SourceRow(NamedTuple):
     page: int | None = None
     heading: str | None = None
     aside: str | None = None  # why its reader says that it is not to be used
+    detail: str = ""  # more on that
 
 
 class SheetError(str):

@@ -1,0 +1,157 @@
+"""CSV and TSV: rows of cells under a header, and where a file can be cut between two rows."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tasks.lib import broken, tables
+from tasks.lib.domain import Dataset
+from tasks.lib.errors import DataError
+from tasks.lib.files import Readable, Span
+
+BLOCK = 1 << 20
+FEW = 20  # lines
+LONGEST = 32_000_000  # bytes in which a row must end, for a file to be cut behind it
+MARK = "\ufeff".encode()
+QUOTED = re.compile(rb'"[^"]*"')
+
+
+def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Dataset, delimiter: str) -> Iterator[Any]:
+    """Rows with their numbers; an empty line is none.
+
+    Args:
+        header: lines from the file's start; the first row of them is the header.
+        body: lines behind it: the same iterator, unless a later stretch of the file is read.
+        file: what is read.
+        dataset: which it is of.
+        delimiter: what stands between cells.
+
+    Raises:
+        DataError: naming file and row, for quotes that are none and rows of another length.
+    """
+    top = csv.reader(header, delimiter=delimiter, strict=True)
+    try:
+        names = [name.strip() for name in next(top, [])]
+    except csv.Error as error:
+        raise _no_csv(file, dataset, error, top.line_num, 1) from error
+    tables.require_each_once(names, file, dataset)
+    number, above = (0, top.line_num) if body is header or file.span is None else (file.span.first - 1, (file.span.line or 1) - 1)
+    said: list[str] = []  # the lines of the row that is read
+    reader = csv.reader(_heard(body, said), delimiter=delimiter, strict=True)
+    while True:
+        said.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            number += 1
+            fault = _no_csv(file, dataset, error, above + reader.line_num, number)
+            if not _ends(said, error, delimiter):
+                remedy = "correct the quotes there; where this row ends is not sure, so that it cannot be set aside"
+                raise DataError(fault.asked, fault.fault, remedy, file=file.place, row=number) from error
+            yield broken.row(fault, dataset, number, "".join(said))
+            continue
+        if cells is None:
+            return
+        if not cells:
+            continue
+        number += 1
+        if len(cells) == len(names):
+            yield number, dict(zip(names, cells, strict=True))
+        else:
+            fault = _ragged(file, dataset, f"{len(cells)} cells (line {above + reader.line_num})", len(names), number)
+            yield broken.row(fault, dataset, number, "".join(said))
+
+
+def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
+    """The lines, the first few of a row also kept for who has to see what is wrong with it."""
+    for line in lines:
+        if len(said) < FEW:
+            said.append(line)
+        yield line
+
+
+def _ends(said: list[str], error: csv.Error, delimiter: str) -> bool:
+    """Whether a row that is no CSV surely ends with the line in which it was found out."""
+    if len(said) > 1 or str(error).startswith("field larger"):
+        return False
+    return str(error).startswith("unexpected end") or broken.is_closed(said[0], delimiter)
+
+
+def _ragged(file: Readable, dataset: Dataset, found: str, wanted: int, row: int) -> DataError:
+    return DataError(
+        f"dataset {dataset.name!r}: {wanted} cells in every row, as in the header",
+        found,
+        "quote the cell that holds the delimiter, or complete the row",
+        file=file.place,
+        row=row,
+    )
+
+
+def _no_csv(file: Readable, dataset: Dataset, error: csv.Error, line: int, row: int) -> DataError:
+    return DataError(f"dataset {dataset.name!r}: CSV", f"{error} (line {line})", "correct the quotes there", file=file.place, row=row)
+
+
+def stretches(path: Path, size: int, delimiter: str, marked: bool) -> Iterator[tuple[Span, int]]:
+    """Stretches of whole rows, of `size` bytes or little more, each with its size in bytes.
+
+    As long as every quote opens a cell, closes one or is doubled in one, a line end behind an even number of quotes ends
+    a row. The rest of the file is one stretch from the first quote on that does none of these (such as the one of 5" in a
+    cell without quotes), from a carriage return alone, or from a row that does not end.
+
+    Args:
+        path: a file in an encoding that writes ASCII as ASCII.
+        size: bytes.
+        delimiter: an ASCII character.
+        marked: whether a byte order mark at the start is none of the text.
+    """
+    between = re.escape(delimiter.encode())
+    odd = re.compile(rb'[^"\n%b]"|"[^"\r\n%b]' % (between, between))
+    start, first, line, done, rows, lines = 0, 1, 1, 0, 0, 0
+    with path.open("rb") as stream:
+        for block in _whole_rows(stream, min(BLOCK, size)):
+            text = block.removeprefix(MARK) if marked and not done else block
+            found = _count(text, odd)
+            if found is None:
+                break
+            if not done and not text.startswith((b"\n", b"\r\n")):
+                rows = -1  # the header
+            done, rows, lines = done + len(block), rows + found, lines + block.count(b"\n")
+            if done - start >= size:
+                yield Span(start, done, first, line), done - start
+                start, first, line = done, rows + 1, lines + 1
+    if (end := path.stat().st_size) > start:
+        yield Span(start, end, first, line), end - start
+
+
+def _whole_rows(stream: IO[bytes], width: int) -> Iterator[bytes]:
+    """Blocks of whole rows, as far as rows end; the last row may have no end, and is left out."""
+    rest = b""
+    while len(rest) <= LONGEST and (block := stream.read(width)):
+        text = rest + block
+        stop = _last_end(text)
+        if stop:
+            yield text[:stop]
+        rest = text[stop:]
+
+
+def _last_end(text: bytes) -> int:
+    """Where the last whole row ends, if `text` begins with a row: behind a line end with an even number of quotes before it."""
+    stop = text.rfind(b"\n")
+    quotes = text.count(b'"', 0, max(stop, 0))
+    while stop >= 0 and quotes % 2:
+        before = text.rfind(b"\n", 0, text.rfind(b'"', 0, stop))
+        quotes -= text.count(b'"', max(before, 0), stop)
+        stop = before
+    return stop + 1
+
+
+def _count(text: bytes, odd: re.Pattern[bytes]) -> int | None:
+    """How many rows there are in whole rows, empty lines aside; None where a quote or a carriage return stands alone."""
+    if text.count(b"\r") != text.count(b"\r\n"):
+        return None
+    outside = QUOTED.sub(b'"', text) if b'"' in text else text
+    if b'"' in outside and odd.search(outside):
+        return None
+    return sum(map(bool, outside.replace(b"\r\n", b"\n").split(b"\n")))
