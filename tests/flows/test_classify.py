@@ -9,6 +9,7 @@ QUICK = (
     "base.source={kind: scratch, architecture: encoder, vocabulary: 512, hidden: 64, layers: 2, training: {tokens: 6000, length: 64}}",
     "pretrain={length: 64, tokens: 15000, learning_rate: 3e-3}",
     "classify={length: 64, epochs: 8, learning_rate: 3e-3}",
+    "distill={before_head: true, layers: 1, length: 64, tokens: 6000}",
     "evaluate={length: 64, texts: 8}",
 )
 
@@ -29,9 +30,12 @@ def test_a_domain_gets_its_classifier_and_a_report_that_says_what_is_not_measure
     assert "red</td>" in page
     record = json.loads(next(iter(workplace.glob("runs/artifacts/classify/*/artifact.json"))).read_text())
     assert record["facts"]["architecture"] == "classifier"
+    student = json.loads(next(iter(workplace.glob("runs/artifacts/distill/*/artifact.json"))).read_text())
+    assert (student["facts"]["layers"], student["facts"]["teacher_layers"]) == (1, 2)
+    assert record["facts"]["parameters"] < student["facts"]["parameters"], "the head stands on the student"
     identifier = record["id"]
     again = cli("classify", "toy", *QUICK)
     assert "nothing to do" in again.stdout
-    scored = cli("evaluate", "toy", *QUICK[3:], "--model", identifier)
+    scored = cli("evaluate", "toy", QUICK[-1], "--model", identifier)
     assert "acc" in scored.stdout, scored.stderr
     assert "always the most frequent label" in scored.stdout
