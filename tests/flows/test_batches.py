@@ -76,7 +76,7 @@ def test_the_mask_of_a_block_is_the_labels_that_the_trainer_gets(stage: str, sta
     network, tokenizer = models.load(start.path), models.load_tokenizer(start.path)
     objective, draws = objectives.choose(network, tokenizer, cfg.length), Draws(job().weights())
     if stage == "tune":
-        exchanges, replayed = pieces(objective.encoder, data, cfg, draws)
+        exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws)
         listed = [*exchanges, *replayed]
     else:
         texts, _ = batches.mixture(data, cfg.replay, cfg.seed, draws)

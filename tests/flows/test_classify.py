@@ -24,7 +24,7 @@ def test_a_domain_gets_its_classifier_and_a_report_that_says_what_is_not_measure
     assert made.returncode == 0, made.stderr + made.stdout
     assert "toy-classifier version 1" in made.stdout
     page = (workplace / "runs" / "reports" / "toy-classifier.html").read_text()
-    assert "naming the most frequent label alone scores" in page
+    assert "naming the most frequent label of training alone scores" in page
     assert "bits per byte of the classifier model: a model that names one of its labels" in page
     assert "masked loss on held-out toy text fell" in page
     assert "red</td>" in page

@@ -147,14 +147,13 @@ def table(folder: Path, suffix: str = "csv") -> Path:
     return file
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv"])
-def test_the_artifact_is_the_same_whatever_the_number_of_workers(suffix: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = given(table(workplace, suffix))
+def test_the_artifact_is_the_same_whatever_the_number_of_workers(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = given(table(workplace))
     whole = ingest(IngestConfig(), sources)
     assert (whole.ledger[0].rows_in, whole.ledger[0].set_aside) == (2_000, {"missing-value": 40})
     cut(monkeypatch, 10_000)
     digest = set()
-    for workers in (1, 2, 3):
+    for workers in (1, 2):
         monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / f"runs-{workers}"))
         made = ingest(IngestConfig(workers=workers), sources)
         assert len(list(made.path.glob("tune-*.parquet"))) > 5
@@ -164,8 +163,7 @@ def test_the_artifact_is_the_same_whatever_the_number_of_workers(suffix: str, wo
     assert [row["row"] for row in iterate(whole.path, "tune")] == [i + 1 for i in range(2_000) if i % 50]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_first_bad_row_is_named_and_nothing_is_left(workers: int, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_bad_row_is_named_and_nothing_is_left(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = table(workplace)
     lines = file.read_bytes().split(b"\r\n")
     for place in (1_500, 1_600, 1_900):
@@ -173,7 +171,7 @@ def test_the_first_bad_row_is_named_and_nothing_is_left(workers: int, workplace:
     file.write_bytes(b"\r\n".join(lines))
     cut(monkeypatch, 10_000)
     with pytest.raises(DataError, match=r"4 cells \(line 3001\)") as caught:
-        ingest(IngestConfig(workers=workers), given(file))
+        ingest(IngestConfig(workers=2), given(file))
     assert caught.value.row == 1_500
     assert [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()] == []
 
