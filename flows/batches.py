@@ -17,6 +17,7 @@ from tasks.lib.trial import require_usable_tokenizer
 
 LEARNED, CONTEXT, SPECIAL, BORDER = "green", "dim", "magenta", "yellow"
 OPEN, CLOSE, BEGIN = "⟦", "⟧", "¶"
+OTHERS = ("classify", "distill")  # trainings of which no example is drawn
 LOST = ("too_long", "truncated", "tokens_truncated")
 
 
@@ -79,7 +80,7 @@ def told(one: Any) -> dict[str, Any]:
     return {**asdict(one), "examples": examples, "counts": counts}
 
 
-def show(found: list[Any]) -> None:
+def show(found: list[Any], planner: Planner) -> None:
     """For people: the examples, in colour where there is any, and the counts."""
     from flows import screen
 
@@ -94,6 +95,8 @@ def show(found: list[Any]) -> None:
                 _print(Text(f"\n{part.name} {number}: {len(part.ids)} tokens, {sum(part.mask)} learned{documents}"))
                 _print(_drawn(part, coloured))
     _counts(found)
+    if others := [row.name for row in planner.rows if row.name in OTHERS]:
+        _print(Text(f"not shown: {', '.join(others)}"))
 
 
 def _print(text: Text) -> None:

@@ -34,18 +34,7 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     job = page(flow).job(asked)
     planner = page(flow).plan(job)
     shown = [] if batches is None else showing.of(asked, job, planner, batches)
-    weights = estimate.parameters(job.cfg.base.source)
-    vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
-    for row in planner.rows:
-        if row.name == "base" and row.facts:
-            weights, vocabulary = row.facts["parameters"], row.facts["vocabulary"]
-    data_bytes = sum(dataset.bytes for dataset in job.sources.datasets)
-    rows, needs = [], []
-    for row in planner.rows:
-        need = estimate.need(row, job.cfg, weights, vocabulary, data_bytes) if row.state == "run" else None
-        needs += [need] if need else []
-        rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
-                     "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
+    rows, needs = _rows(job, planner)
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
     blockers += [*_missing(job, flow), *_unfit_base(job, flow)]
@@ -76,8 +65,27 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     for blocker in blockers:
         screen.say("blocker", "red", blocker)
     if shown:
-        showing.show(shown)
+        showing.show(shown, planner)
     return bool(blockers)
+
+
+def _rows(job: Any, planner: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The stages of a plan, and what those that will run need."""
+    from tasks.lib import estimate
+
+    weights = estimate.parameters(job.cfg.base.source)
+    vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
+    for row in planner.rows:
+        if row.name == "base" and row.facts:
+            weights, vocabulary = row.facts["parameters"], row.facts["vocabulary"]
+    data_bytes = sum(dataset.bytes for dataset in job.sources.datasets)
+    rows, needs = [], []
+    for row in planner.rows:
+        need = estimate.need(row, job.cfg, weights, vocabulary, data_bytes) if row.state == "run" else None
+        needs += [need] if need else []
+        rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
+                     "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
+    return rows, needs
 
 
 def _shares(rows: list[Any], job: Any, *, tried: bool) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import base_checks, examine, store
+from tasks.lib import architecture, base_checks, base_source, examine, store
 from tasks.lib.base_checks import Fault
 from tasks.lib.errors import DataError
 from tasks.lib.trial import require_usable_tokenizer
@@ -22,13 +22,24 @@ def faults(job: Any, planner: Any, running: set[str]) -> list[Fault]:
         running: the trainings that are not cached.
     """
     made = {row.name: row.id for row in planner.rows if row.id}
+    kind = architecture.of(store.root() / made["base"]) if "base" in made else base_source.architecture_of(job.cfg.base.source)
+    if kind == "encoder":
+        return []  # its student learns from documents, and its head from labels
     lengths = {stage: getattr(job.cfg, stage).length for stage in ROLES if stage in running}
     found = _tokenizer(job, made) if lengths and "split" in made else None
     if found is None:
         return []
     folder, known_by = found
     weights = job.weights("tune", "preference").of
-    question = {"tokenizer": str(folder), "split": str(store.root() / made["split"]), "lengths": lengths, "weights": weights}
+    sizes = next(row.facts["sizes"] for row in planner.rows if row.name == "split")
+    names = {part: sorted(of) for part, of in sizes.items()}
+    question = {
+        "tokenizer": str(folder),
+        "split": str(store.root() / made["split"]),
+        "lengths": lengths,
+        "weights": weights,
+        "names": names,
+    }
     try:
         barren = examine.answer(
             "rows",

@@ -12,38 +12,44 @@ from tasks.lib.preferences import pairs
 from tasks.lib.records import Row, iterate
 
 LOOKED = 20_000  # rows of a dataset: where none of so many fits, that all do not is likely, but not known, and not said
+READ = 1_000_000  # rows in all, for the same reason
+PARTS = {"tune": "tune-train", "distill": "tune-train", "align": "preference-train", "reward": "preference-train"}
 
 
 def facts(question: dict[str, Any]) -> list[tuple[str, str, int]]:
     """Stage, dataset and drawn rows, of each dataset of which no row leaves anything to learn.
 
     Args:
-        question: `tokenizer` and `split` (folders), `lengths` of the stages, and `weights` of the datasets.
+        question: `tokenizer` and `split` (folders), `lengths` of the stages, `weights` of the datasets, and their `names` by part.
     """
     trial.limit()
     tokenizer = models.load_tokenizer(Path(question["tokenizer"]))
     found = []
-    for stage, length in question["lengths"].items():
-        part = "tune-train" if stage in ("tune", "distill") else "preference-train"
+    for part in sorted({PARTS[stage] for stage in question["lengths"]}):
+        encoders = {stage: Encoder(tokenizer, length) for stage, length in question["lengths"].items() if PARTS[stage] == part}
         rows = Draws(Weights(of=question["weights"])).of(iterate(Path(question["split"]), part))
-        found += [(stage, name, count) for name, count in _barren(Encoder(tokenizer, length), rows, part)]
+        found += _barren(encoders, rows, question["names"].get(part, []))
     return found
 
 
-def _barren(encoder: Encoder, rows: Iterator[Row], part: str) -> Iterator[tuple[str, int]]:
-    """Datasets with no label in any drawn row, or no pair that fits; a dataset is read until one is found."""
+def _barren(encoders: dict[str, Encoder], rows: Iterator[Row], names: list[str]) -> list[tuple[str, str, int]]:
+    """Stages and datasets with no label in any drawn row, or no pair that fits; rows are read until each has one."""
     looked: Counter[str] = Counter()
-    good: set[str] = set()
-    for row in rows:
+    waiting = {(stage, name) for stage in encoders for name in names}
+    for number, row in enumerate(rows):
+        if not waiting or number == READ:
+            break
         name = row["dataset"]
-        if name in good:
-            continue
         looked[name] += 1
-        if looked[name] > LOOKED or (_answers(encoder, row) if part == "tune-train" else pairs(encoder, [row])[0]):
-            good.add(name)
-    return ((name, count) for name, count in looked.items() if name not in good)
+        known = looked[name] > LOOKED
+        waiting -= {(stage, name) for stage, encoder in encoders.items() if known or ((stage, name) in waiting and _learns(encoder, row))}
+    else:
+        return sorted((stage, name, looked[name]) for stage, name in waiting if looked[name])
+    return []
 
 
-def _answers(encoder: Encoder, row: Row) -> bool:
+def _learns(encoder: Encoder, row: Row) -> bool:
     """Whether the loss sees any token of a row; of a piece's first it sees none, as nothing precedes it."""
+    if row["role"] == "preference":
+        return bool(pairs(encoder, [row])[0])
     return any(label != IGNORED for piece in encoder.exchange(row) for label in piece["labels"][1:])

@@ -161,10 +161,12 @@ def test_text_that_a_terminal_would_obey_is_shown_as_what_it_is() -> None:
 
 
 def test_words_that_pretraining_adds_are_in_what_is_shown(start: Model, data: Split) -> None:
-    plain, more = (seen("align", start, data, *words) for words in ((), ("pretrain.new_tokens=[colouration]",)))
-    assert len(plain.examples[0][0].ids) == len(more.examples[0][0].ids)
-    told = seen("pretrain", start, data, "pretrain.new_tokens=[alphabeta]")
-    assert told.tally["rows"] > 0
+    words = "pretrain.new_tokens=[stone, Colour]"
+    documents, longer = (sum(drawn.size for drawn in seen("pretrain", start, data, *given).counts.values()) for given in ((words,), ()))
+    assert documents < longer
+    prompt, plain = (seen("align", start, data, *given).examples[0][0] for given in ((words,), ()))
+    assert len(prompt.ids) < len(plain.ids)
+    assert any("Colour" in token for token in prompt.tokens)
 
 
 def test_the_command_prints_marks_without_a_terminal_and_colours_with_one(start: Model, data: Split, place: Path) -> None:
