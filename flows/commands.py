@@ -196,7 +196,8 @@ def evaluate(asked: Order, model: str | None) -> None:
     made = run_flow(page("evaluate"), asked if model is None else upon(asked, model))
     record = store.find(made["artifact"])
     for task in [*record.facts["tasks"], *record.facts["general"]] if record else []:
-        screen.console.print(f"{task['task']:<32} {TaskScore.model_validate(task).sentence()}")
+        said = TaskScore.model_validate(task).sentence().replace("; ", "\n    ")  # the score; what it stands beside
+        screen.console.print(f"{task['task']:<32} {said}", soft_wrap=True)
 
 
 def upon(asked: Order, model: str) -> Order:
