@@ -43,28 +43,28 @@ AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how
 class Dataset(Declared):
     """One dataset of a domain: where it is from, what may be done with it, and how a row is read."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    role: Role
-    edition: Edition | None = None
-    title: str = ""
-    publisher: str = ""
-    source: Source
-    licence: str = Field(min_length=1)
-    kind: Literal["public", "licensed", "scraped", "user", "synthetic"]
-    format: Format | None = None
-    encoding: Annotated[str, AfterValidator(card_values.known_encoding)] | None = None
-    undecodable: Literal["refuse", "set-aside"] = "refuse"
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="small letters, digits and hyphens")
+    role: Role = Field(description="what the rows are for: documents, answers to learn, preferences, evaluation, general text")
+    edition: Edition | None = Field(default=None, description="the edition that it belongs to; both when not set")
+    title: str = Field(default="", description="as its publisher calls it")
+    publisher: str = Field(default="", description="who published it")
+    source: Source = Field(description="where it is from")
+    licence: str = Field(min_length=1, description="one of the domain's `licences:`")
+    kind: Literal["public", "licensed", "scraped", "user", "synthetic"] = Field(description="of source, as the EU's AI Act, Art. 53, asks")
+    format: Format | None = Field(default=None, description="when the file's name does not say it")
+    encoding: Annotated[str, AfterValidator(card_values.known_encoding)] | None = Field(default=None, description="UTF-8 when not set")
+    undecodable: Literal["refuse", "set-aside"] = Field(default="refuse", description="what becomes of rows with bytes that are no text")
     broken: Literal["refuse", "set-aside"] = Field(
         default="refuse", description="what becomes of a row of JSONL, CSV or TSV that cannot be read"
     )
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    sheet: str | None = None
-    records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = None
-    columns: dict[str, Literal["text", "number", "smiles"]] = {}
-    values: dict[str, dict[str, str]] = {}
-    choices: list[str] = []
-    map: Annotated[dict[str, str], AfterValidator(card_values.plain_columns)]
-    holdout: int = Field(default=0, ge=0)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="between cells; a comma when not set")
+    sheet: str | None = Field(default=None, description="of a workbook; needed where it has several")
+    records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = Field(default=None, description="rows of nested JSON, in jq")
+    columns: dict[str, Literal["text", "number", "smiles"]] = Field(default={}, description="what the cells of a column have to be")
+    values: dict[str, dict[str, str]] = Field(default={}, description="by column, what each value is replaced by; others are set aside")
+    choices: list[str] = Field(default=[], description="the labels of a classification")
+    map: Annotated[dict[str, str], AfterValidator(card_values.plain_columns)] = Field(description="what each field of a row is made of")
+    holdout: int = Field(default=0, ge=0, description="rows that are kept for evaluation, as the set NAME-heldout")
     # no part of what is read: trainings have the weights as an input of their own
     weight: float = Field(
         default=1.0, gt=0, le=1000, json_schema_extra=RUNTIME, description="how often each row is drawn in one pass of training"
@@ -113,15 +113,15 @@ class Dataset(Declared):
 class DomainCard(Declared):
     """`domain.yaml`: purpose, duties and datasets of one domain."""
 
-    purpose: str = Field(min_length=1)
-    excluded_uses: list[str] = []
-    owner: str = Field(min_length=1)
-    risk: Literal["low", "medium", "high"]
-    schedule: Annotated[str, AfterValidator(card_values.cron)] | None = None
-    licences: list[str] = Field(min_length=1)
-    sensitive: list[Column] = []
-    config: dict[str, Any] = {}
-    datasets: list[Dataset] = Field(min_length=1)
+    purpose: str = Field(min_length=1, description="what the model is for, in a sentence")
+    excluded_uses: list[str] = Field(default=[], description="what it must not be used for")
+    owner: str = Field(min_length=1, description="who answers for it")
+    risk: Literal["low", "medium", "high"] = Field(description="of its use, as its owner judges it")
+    schedule: Annotated[str, AfterValidator(card_values.cron)] | None = Field(default=None, description="of retraining, as cron has it")
+    licences: list[str] = Field(min_length=1, description="what datasets may be under")
+    sensitive: list[Column] = Field(default=[], description="fields whose values are kept out of check results")
+    config: dict[str, Any] = Field(default={}, description="settings of stages, below those of `--config`")
+    datasets: list[Dataset] = Field(min_length=1, description="what the model learns from and is judged by")
     rewards: list[Reward] = Field(default=[], description="what answers are rewarded for, in `slmforge rlhf`")
 
     @property
