@@ -86,7 +86,9 @@ def fields(schema: dict[str, Any]) -> str:
     """A table of one mapping's fields; a setting that changes how but never what is marked."""
     lines = ["| key | default | what |", "|---|---|---|"]
     for key, field in schema.get("properties", {}).items():
-        default = "required" if key in schema.get("required", []) else f"`{field.get('default')}`"
+        default = (
+            "required" if key in schema.get("required", []) else "empty" if field.get("default") == "" else f"`{field.get('default')}`"
+        )
         what = field.get("description", "") + (" *(changes how, never what)*" if field.get("runtime") else "")
         lines.append(f"| `{key}` | {default} | {what.replace('|', '/')} |")
     return "\n".join(lines) + "\n"
