@@ -135,7 +135,7 @@ def test_a_mostly_broken_file_is_told_with_its_own_fault(size: int, workplace: P
     (workplace / "b.csv").write_bytes(b"a,b\nx,y\n" + b"one\n" * 5)
     first, second = (resolved(workplace / name, broken="set-aside") for name in ("a.csv", "b.csv"))
     monkeypatch.setattr(module, "parts", partial(parts, size=size))
+    both = ResolvedDataset.of(first.dataset, [*first.files, *second.files])
     with pytest.raises(DataError, match=r"5 of 6; the first: 1 cells \(line 3\)") as caught:
-        both = ResolvedDataset.of(first.dataset, [*first.files, *second.files])
         ingest(IngestConfig(workers=1), Sources(edition="starter", datasets=[both]))
     assert str(caught.value.file).endswith("b.csv")
