@@ -169,7 +169,7 @@ def test_the_first_bad_row_is_named_and_nothing_is_left(workplace: Path, monkeyp
         lines[place] += b",more"
     file.write_bytes(b"\r\n".join(lines))
     cut(monkeypatch, 10_000)
-    with pytest.raises(DataError, match=r"4 cells \(line 3001\)") as caught:
+    with pytest.raises(DataError, match=r"4 cells \(lines 3000 to 3001\)") as caught:
         ingest(IngestConfig(workers=1), given(file))
     assert caught.value.row == 1_500
     assert [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()] == []
