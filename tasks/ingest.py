@@ -37,7 +37,7 @@ class Counts:
     rows: Places = field(default_factory=Counter)
     used: Places = field(default_factory=Counter)
     aside: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    where: dict[str, str] = field(default_factory=dict)  # by dataset and reason, with a blank between: the first column at fault
+    where: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # by dataset and file, then by reason: the first at fault
 
     def add(self, other: "Counts") -> None:
         """Count a further part."""
@@ -45,10 +45,11 @@ class Counts:
         self.used += other.used
         for place, reasons in other.aside.items():
             self.aside.setdefault(place, Counter()).update(reasons)
-        self.where = {**other.where, **self.where}
+        for place, told in other.where.items():
+            self.where[place] = {**told, **self.where.get(place, {})}
 
 
-@stage(version="9")
+@stage(version="10")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 
@@ -117,23 +118,25 @@ def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, c
     columns = columns_used(dataset)
     begun = set() if piece.span is None or piece.span.first == 1 else {resolved.files[piece.file].name}
     for source in read_file(dataset, resolved.files[piece.file], piece.span):
-        if source.file not in begun:
-            if source.aside != broken.REASON:
-                require_columns(dataset, source)
+        if source.file not in begun and source.aside != broken.REASON:
+            require_columns(dataset, source)
             begun.add(source.file)
         counts.rows[dataset.name, source.file] += 1
         try:
             writer.keep(to_record(dataset, source, columns))
         except SetAside as aside:
-            counts.where.setdefault(f"{dataset.name} {aside.reason}", aside.where)
+            counts.where.setdefault((dataset.name, source.file), {}).setdefault(aside.reason, aside.where)
             writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, {k: str(v) for k, v in source.columns.items()})
 
 
 def _keep(work: Path, counts: Counts) -> None:
     """Write down what a part is, so that a later run can tell whether it is whole."""
-    places = [[*place, rows, counts.used[place], dict(counts.aside.get(place, {}))] for place, rows in counts.rows.items()]
+    places = [
+        [*place, rows, counts.used[place], dict(counts.aside.get(place, {})), counts.where.get(place, {})]
+        for place, rows in counts.rows.items()
+    ]
     shards = {file.name: digests.of_file(file) for file in sorted(work.glob("*.parquet"))}
-    (work / "part.json").write_text(json.dumps({"places": places, "shards": shards, "where": counts.where}), encoding="utf-8")
+    (work / "part.json").write_text(json.dumps({"places": places, "shards": shards}), encoding="utf-8")
 
 
 def _kept(place: Path) -> Counts | None:
@@ -146,11 +149,11 @@ def _kept(place: Path) -> Counts | None:
     if not whole:
         shutil.rmtree(place, ignore_errors=True)
         return None
-    counts = Counts(where=written["where"])
-    for dataset, file, rows, used, aside in written["places"]:
+    counts = Counts()
+    for dataset, file, rows, used, aside, where in written["places"]:
         counts.rows[dataset, file], counts.used[dataset, file] = rows, used
         if aside:
-            counts.aside[dataset, file] = Counter(aside)
+            counts.aside[dataset, file], counts.where[dataset, file] = Counter(aside), where
     return counts
 
 
@@ -184,7 +187,7 @@ def _require_mostly_whole(resolved: ResolvedDataset, counts: Counts) -> None:
         if name == dataset and 2 * reasons[broken.REASON] > counts.rows[name, file]:
             raise DataError(
                 f"dataset {dataset!r}: at most half of the rows of a file broken",
-                f"{reasons[broken.REASON]:,} of {counts.rows[name, file]:,}; the first: {counts.where.get(f'{name} {broken.REASON}')}",
+                f"{reasons[broken.REASON]:,} of {counts.rows[name, file]:,}; the first: {counts.where[name, file][broken.REASON]}",
                 "say how the file is written: `format:`, `delimiter:`, `encoding:`; its quotes may be of another kind",
                 file=_origin(resolved, file).path,
             )
@@ -195,10 +198,12 @@ def _origin(resolved: ResolvedDataset, file: str) -> SourceFile:
     return next(source for source in resolved.files if file == source.name or file.startswith(f"{source.name}/"))
 
 
-def _reasons(dataset: str, counted: Counter[str], where: dict[str, str]) -> str:
+def _reasons(dataset: str, counted: Counter[str], where: dict[tuple[str, str], dict[str, str]]) -> str:
     """Reasons, how many rows each, and the first column that was at fault, as the file calls it; no value of a row."""
-    told = {reason: where.get(f"{dataset} {reason}") for reason in counted}
-    return ", ".join(f"{number} {reason}{f' ({told[reason]})' if told[reason] else ''}" for reason, number in counted.most_common())
+    told: dict[str, str] = {}
+    for reasons in (reasons for (name, _), reasons in where.items() if name == dataset):
+        told = {**reasons, **told}
+    return ", ".join(f"{number} {reason}{f' ({told[reason]})' if told.get(reason) else ''}" for reason, number in counted.most_common())
 
 
 def _require_unchanged(resolved: ResolvedDataset) -> None:

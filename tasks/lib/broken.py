@@ -41,9 +41,10 @@ def require_known_ends(form: str, file: Readable, dataset: Dataset) -> None:
 
 
 def is_closed(line: str, delimiter: str) -> bool:
-    """Whether a line with a misplaced quote ends outside quotes: else the next line may belong to it."""
-    last = line.rfind('"')
-    before, after = line[max(last - 1, 0) : max(last, 0)], line[last + 1 :].rstrip("\r\n")[:1]
-    edges = ("", delimiter)
-    opens, closes = before in edges and after not in edges, before not in edges and after in edges
-    return last < 0 or closes or (line.count('"') % 2 == 0 and not opens)
+    """Whether a line surely ends a row: each of its quotes belongs to a cell that is quoted as a whole.
+
+    Of any other quote nobody can say whether it opens a cell, closes one or is a character of it: not even at the line's end,
+    as in `1,"he said "hi"`, which the next line may go on.
+    """
+    edge = re.escape(delimiter)
+    return '"' not in re.sub(rf'(?:^|(?<={edge}))"(?:[^"]|"")*"(?={edge}|[\r\n]*$)', "", line)

@@ -30,7 +30,8 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         delimiter: what stands between cells.
 
     Raises:
-        DataError: naming file and row, for quotes that are none and rows of another length.
+        DataError: naming file and row, for quotes that are none and rows of another length; even where such rows are to be
+            set aside, unless it is sure where they end.
     """
     top = csv.reader(header, delimiter=delimiter, strict=True)
     try:
@@ -43,15 +44,15 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
     reader = csv.reader(_heard(body, said), delimiter=delimiter, strict=True)
     while True:
         said.clear()
+        first = above + reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
             number += 1
             fault = _no_csv(file, dataset, error, above + reader.line_num, number)
-            if not _ends(said, error, delimiter):
-                remedy = "correct the quotes there; where this row ends is not sure, so that it cannot be set aside"
-                raise DataError(fault.asked, fault.fault, remedy, file=file.place, row=number) from error
-            yield broken.row(fault, dataset, number, "".join(said))
+            if str(error).startswith("field larger"):
+                raise _unsure(fault) from error
+            yield broken.row(_sure(fault, said, body, delimiter), dataset, number, "".join(said))
             continue
         if cells is None:
             return
@@ -61,8 +62,10 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         if len(cells) == len(names):
             yield number, dict(zip(names, cells, strict=True))
         else:
-            fault = _ragged(file, dataset, f"{len(cells)} cells (line {above + reader.line_num})", len(names), number)
-            yield broken.row(fault, dataset, number, "".join(said))
+            last = above + reader.line_num
+            found = f"{len(cells)} cells ({f'line {last}' if first == last else f'lines {first} to {last}'})"
+            fault = _ragged(file, dataset, found, len(names), number)
+            yield broken.row(_sure(fault, said, body, delimiter), dataset, number, "".join(said))
 
 
 def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
@@ -73,11 +76,28 @@ def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
         yield line
 
 
-def _ends(said: list[str], error: csv.Error, delimiter: str) -> bool:
-    """Whether a row that is no CSV surely ends with the line in which it was found out."""
-    if len(said) > 1 or str(error).startswith("field larger"):
+def _sure(fault: DataError, said: list[str], body: Iterator[str], delimiter: str) -> DataError:
+    """The fault of a row that surely ends with its only line; in several lines, a missing quote may have joined good rows.
+
+    Raises:
+        DataError: the fault, where the end is not sure.
+    """
+    if len(said) > 1 or not (broken.is_closed(said[0], delimiter) or _at_end(body)):
+        raise _unsure(fault)
+    return fault
+
+
+def _unsure(fault: DataError) -> DataError:
+    remedy = f"{fault.remedy}; where this row ends is not sure, so that it cannot be set aside: a quote may be missing or too many"
+    return DataError(fault.asked, fault.fault, remedy, file=fault.file, row=fault.row)
+
+
+def _at_end(body: Iterator[str]) -> bool:
+    """Whether nothing but empty lines follows; what follows is not read again, for the row before it is refused."""
+    try:
+        return not any(line.strip() for line in body)
+    except DataError:  # something follows, and has a fault of its own
         return False
-    return str(error).startswith("unexpected end") or broken.is_closed(said[0], delimiter)
 
 
 def _ragged(file: Readable, dataset: Dataset, found: str, wanted: int, row: int) -> DataError:
