@@ -1,5 +1,6 @@
 """Score one model: the domain's tasks, bits per byte on held-out text, size and speed, sample answers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class Scores(Artifact):
     no_untrained: str | None = None  # why that is not measured
 
 
-@stage(version="4", label="model", needs=("models", "scoring", "quantization", "labels", "baselines"))
+@stage(version="5", label="model", needs=("models", "scoring", "quantization", "labels", "baselines"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
     """Score a model on the domain's tasks and on held-out domain and general text.
 
@@ -129,11 +130,11 @@ def _general(
     return found
 
 
-def _trained(data: Split) -> list[str]:
-    """What is trained on of the text that the built-in tasks are made from, in case its rows are not the topics as they are."""
-    built_in = {line.dataset for line in data.ledger if line.written == "built in"}
-    parts = ("corpus-train", "general-train", "tune-train") if built_in else ()
-    return [text for part in parts for row in iterate(data.path, part) if row["dataset"] in built_in for text in texts(row)]
+def _trained(data: Split) -> Iterator[str]:
+    """All texts that are trained on: any file may hold sentences that the built-in tasks would ask about."""
+    for part in ("corpus-train", "general-train", "tune-train", "preference-train"):
+        for row in iterate(data.path, part):
+            yield from texts(row)
 
 
 def _compared(scores: list[TaskScore], suite: Suite, data: Split, sets: dict[str, Path], cfg: EvaluateConfig) -> list[TaskScore]:

@@ -78,10 +78,11 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
 
 
 class _Held(NamedTuple):
-    """A row that is held out: what it asks, in each spelling, and what was said before."""
+    """The rows that are held out of tune datasets: their ids, what they ask, in each spelling, and what was said before (digests)."""
 
-    asks: list[str]
-    begun: list[str]
+    ids: set[str]
+    asks: set[str]
+    begun: set[str]
 
 
 class _Splitting:
@@ -89,10 +90,14 @@ class _Splitting:
 
     def __init__(self, out: Path, cfg: SplitConfig, source: Path, writer: RecordWriter) -> None:
         self._out, self._cfg, self._writer = out, cfg, writer
-        self._asked = {key: row["id"] for row in iterate(source, "eval") for key in asked.measured(row)}
-        self.held = _held_out(source)
-        self._held_questions = frozenset(key for held in self.held.values() for key in held.asks)
-        self._held_beginnings = frozenset(key for held in self.held.values() for key in held.begun)
+        self.held, self._held_questions, self._beginnings = _held_out(source)
+        messages = asked.Messages()
+        for row in iterate(source, "eval"):
+            messages.add(row)
+        self._asked: dict[str, str] = {}
+        for row in iterate(source, "eval"):
+            self._asked.update(dict.fromkeys(asked.measured(row, told_apart=messages.differ(row)), row["id"]))
+            self._beginnings.update(asked.begun(row, told_apart=messages.differ(row)))
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -138,9 +143,9 @@ class _Splitting:
                 file=row["file"],
                 row=row["row"],
             )
-        if other is not None or self._held_questions.intersection(questions):
+        if other is not None or not self._held_questions.isdisjoint(questions):
             self._writer.set_aside(row, "eval-overlap", f"asks the same as {other or 'a held-out row'}")
-        elif asked.whole(row) in self._held_beginnings:
+        elif not self._beginnings.isdisjoint(asked.whole(row)):
             self._writer.set_aside(row, "eval-overlap", "is the beginning of a held-out conversation")
         else:
             return False
@@ -188,26 +193,45 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(folder: Path) -> dict[str, _Held]:
-    """The rows held out of tune datasets (whole groups, by digest), by id."""
-    by_dataset: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+def _held_out(folder: Path) -> _Held:
+    """The rows held out of tune datasets: whole groups, by digest. Of rows only digests are kept, 16 bytes of a group's."""
+    sizes: dict[str, Counter[bytes]] = defaultdict(Counter)
+    wanted: dict[str, int] = {}
+    messages = asked.Messages()
     for row in iterate(folder, "tune"):
         if row.get("holdout"):
-            slim: Row = {key: row[key] for key in ("id", "holdout", "prompt", "system", "canonical", "history") if key in row}
-            by_dataset[row["dataset"]][_group(row)].append(slim)
-    held: dict[str, _Held] = {}
-    for name, groups in by_dataset.items():
-        taken = 0
-        for group in sorted(groups):
-            if taken >= groups[group][0]["holdout"]:
-                break
-            taken += len(groups[group])
-            held.update({row["id"]: _Held(asked.measured(row), asked.begun(row)) for row in groups[group]})
-        if taken == sum(map(len, groups.values())):
-            raise DataError(
-                f"dataset {name!r}: rows to train on after its holdout",
-                f"the holdout takes all {taken} rows, in {len(groups)} group(s)",
-                "lower `holdout:`, or declare a `group` with more than one value",
-                file=folder,
-            )
+            sizes[row["dataset"]][_short(row)] += 1
+            wanted[row["dataset"]] = row["holdout"]
+            messages.add(row)
+    chosen = {name: _chosen(name, groups, wanted[name], folder) for name, groups in sizes.items()}
+    held = _Held(set(), set(), set())
+    for row in iterate(folder, "tune"):
+        if row.get("holdout") and _short(row) in chosen[row["dataset"]]:
+            held.ids.add(row["id"])
+            held.asks.update(asked.measured(row, told_apart=messages.differ(row)))
+            held.begun.update(asked.begun(row, told_apart=messages.differ(row)))
     return held
+
+
+def _short(row: Row) -> bytes:
+    """A group's digest, cut to 16 bytes: they sort alike."""
+    return bytes.fromhex(_group(row)[:32])
+
+
+def _chosen(name: str, groups: Counter[bytes], wanted: int, folder: Path) -> set[bytes]:
+    """The first groups that hold so many rows together."""
+    chosen: set[bytes] = set()
+    taken = 0
+    for group in sorted(groups):
+        if taken >= wanted:
+            break
+        taken += groups[group]
+        chosen.add(group)
+    if taken == groups.total():
+        raise DataError(
+            f"dataset {name!r}: rows to train on after its holdout",
+            f"the holdout takes all {taken} rows, in {len(groups)} group(s)",
+            "lower `holdout:`, or declare a `group` with more than one value",
+            file=folder,
+        )
+    return chosen

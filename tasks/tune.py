@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tasks.lib import asked
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -108,10 +109,10 @@ def _shown(row: Row, erase: bool | str, erased: Counter[str]) -> Row:
 
     The answer was written under a message that the model that learns it does not see; `erase` may be a general one.
     """
-    if erase is False or not row.get("system"):
-        return row
-    erased["rows_system_erased"] += 1
-    return {**row, "system": "" if erase is True else erase}
+    made = asked.shown(row, erase)
+    if made is not row:
+        erased["rows_system_erased"] += 1
+    return made
 
 
 def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.lib import digests
 from tasks.lib.errors import StageError
 from tasks.lib.paired import Paired, marks
 from tasks.lib.records import iterate
@@ -16,15 +17,26 @@ Choices = tuple[str, ...]
 
 
 class Training:
-    """How often each answer stands in the training rows of each tune dataset, by the choices that these declare."""
+    """How often each answer stands in the training rows of each tune dataset, by the choices that these declare.
+
+    Answers may be long: they are counted by digest, and the most frequent one is read again.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._answers: dict[tuple[str, Choices], Counter[str]] = {}
+        self._folder = folder
+        self._answers: dict[tuple[str, Choices], Counter[bytes]] = {}
         for row in iterate(folder, "tune-train"):
-            self._answers.setdefault((row["dataset"], tuple(row.get("choices") or ())), Counter())[row["response"]] += 1
+            key = row["dataset"], tuple(row.get("choices") or ())
+            self._answers.setdefault(key, Counter())[digest(row["response"])] += 1
 
-    def of(self, task: Task, choices: Choices) -> tuple[list[str], Counter[str]]:
-        """The datasets that teach a task, and their answers: those it names, or its own, or those of the same kind.
+    def first(self, answers: Counter[bytes]) -> str:
+        """The text of the most frequent answer, of several as frequent the first of the alphabet."""
+        most = max(answers.values())
+        equal = {answer for answer, count in answers.items() if count == most}
+        return min(row["response"] for row in iterate(self._folder, "tune-train") if digest(row["response"]) in equal)
+
+    def of(self, task: Task, choices: Choices) -> tuple[list[str], Counter[bytes]]:
+        """The datasets that teach a task, and their answers by digest: those it names, or its own, or those of the same kind.
 
         Its own is the dataset whose rows are held out for it. Of the same kind are those with the same choices or, where
         the answer is written, those without any.
@@ -34,6 +46,11 @@ class Training:
         if not found and not task.training:
             found = {key: count for key, count in self._answers.items() if sorted(key[1]) == sorted(choices)}
         return sorted({name for name, _ in found}), sum(found.values(), Counter())
+
+
+def digest(answer: str) -> bytes:
+    """The digest by which an answer is counted, 16 bytes."""
+    return bytes.fromhex(digests.of_text(answer)[:32])
 
 
 def beside(
@@ -63,14 +80,14 @@ def _beside(score: TaskScore, task: Task, training: Training, sets: dict[str, Pa
         return score.model_copy(update={"no_baseline": "no training row answers such a question"})
     if max(answers.values()) == 1:
         return score.model_copy(update={"no_baseline": "no two training rows have the same answer"})
-    answer = min(answers, key=lambda one: (-answers[one], one))
+    answer = training.first(answers)
     wanted = [row["response"] for row in rows]
     right = _right(task, answer, wanted)
     paired = Paired.of(score.right, marks(right))
     low, high = interval(right)
     made = Baseline(
-        answer=answer, share=round(answers[answer] / answers.total(), 6), rows=answers.total(), datasets=names,
-        unseen=sorted(set(wanted) - set(answers)) if choices else [], n=len(right), value=round(sum(right) / len(right), 6),
+        answer=answer, share=round(answers[digest(answer)] / answers.total(), 6), rows=answers.total(), datasets=names,
+        unseen=sorted(one for one in set(wanted) if digest(one) not in answers) if choices else [], n=len(right), value=round(sum(right) / len(right), 6),
         low=low, high=high, paired=paired,
     )  # fmt: skip
     return score.model_copy(update={"baseline": made})

@@ -1,4 +1,6 @@
-"""General tasks for measuring forgetting, made from documentation topics that no training has seen: the same rows every time.
+"""General tasks for measuring forgetting, made from documentation topics that no training here sees: the same rows every time.
+
+A base that others have trained may have read them: its scores tell what it loses, and not how well it reads what is new to it.
 
 Both ask for a continuation among four, as plain text: `general_word` for a word within a sentence (after LAMBADA, Paperno et al.,
 2016, with choices), `general_next` for the sentence that follows (after the Story Cloze Test, Mostafazadeh et al., 2016).
@@ -6,9 +8,10 @@ Both ask for a continuation among four, as plain text: `general_word` for a word
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -17,6 +20,7 @@ from tasks.lib import digests
 from tasks.lib.general import is_heldout
 
 CHOICES = 4
+ANCHOR = slice(1, 5)  # words by which a sentence is looked for: none at its ends, where marks of the text around it may cling
 SHORTEST, LONGEST = 10, 32  # words of a sentence that is asked about
 Row = dict[str, Any]
 SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])")
@@ -57,16 +61,34 @@ def tasks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def rows(name: str, limit: int, trained: Iterable[str] = ()) -> list[Row]:
-    """At most `limit` rows of a general task, none of which stands in a text that is trained on.
+    """At most `limit` rows of a general task, of whose sentences none stands in a text that is trained on.
 
     Args:
         name: `general_word` or `general_next`.
         limit: rows wanted.
-        trained: texts that are trained on, besides the topics that a scratch base learns from.
+        trained: texts that are trained on, besides the topics that a scratch base learns from; read once, one after the other.
     """
-    seen = "\n".join(_plain(text) for text in (*(text for text in topics.values() if not is_heldout(text)), *trained))
-    passages = sorted(_passages(), key=lambda passage: digests.of_text(f"{name}\x1f{passage.first}\x1f{passage.second}"))
-    fresh = [one for one in passages if one.first not in seen and one.second not in seen]  # what is wrong must be as new as what is right
+    return _rows(name, limit, _fresh(trained))
+
+
+def _fresh(trained: Iterable[str]) -> list[Passage]:
+    """The passages of which neither sentence stands in what is trained on: what is wrong must be as new as what is right."""
+    passages = list(_passages())
+    by_anchor: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for passage in passages:
+        for sentence in (passage.first, passage.second):
+            by_anchor[tuple(sentence.split()[ANCHOR])].add(sentence)
+    seen: set[str] = set()
+    for text in chain((text for text in topics.values() if not is_heldout(text)), trained):
+        plain = _plain(text)
+        words = plain.split()
+        for anchor in by_anchor.keys() & set(zip(*(words[place:] for place in range(ANCHOR.stop - ANCHOR.start)), strict=False)):
+            seen.update(sentence for sentence in by_anchor[anchor] if sentence in plain)
+    return [one for one in passages if one.first not in seen and one.second not in seen]
+
+
+def _rows(name: str, limit: int, passages: Sequence[Passage]) -> list[Row]:
+    fresh = sorted(passages, key=lambda passage: digests.of_text(f"{name}\x1f{passage.first}\x1f{passage.second}"))
     make = _word if name == "general_word" else _next
     found = islice((row for passage in fresh if (row := make(passage, fresh)) is not None), limit)
     return [{**row, "id": f"{name}:{number}"} for number, row in enumerate(found, start=1)]
@@ -74,9 +96,9 @@ def rows(name: str, limit: int, trained: Iterable[str] = ()) -> list[Row]:
 
 def write(out: Path, names: Sequence[str], limit: int, trained: Iterable[str]) -> dict[str, Path]:
     """Write the rows of these tasks below `out`; set name -> file, without those of which no row is left."""
-    known, files = list(trained), {}
+    fresh, files = _fresh(trained) if names else [], {}
     for name in names:
-        if made := rows(name, limit, known):
+        if made := _rows(name, limit, fresh):
             (out / "general").mkdir(exist_ok=True)
             stem = name.replace("_", "-")
             files[stem] = out / "general" / f"{stem}.jsonl"

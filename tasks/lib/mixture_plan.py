@@ -12,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from tasks.lib import architecture, base_source
+from tasks.lib.asked import shown
 from tasks.lib.records import iterate, sample, texts
 
 SAMPLE = 256  # rows of a part that tell how many tokens its characters make, where not all are counted
@@ -88,7 +89,12 @@ def shares(
     frames = {"corpus-train": 2, "general-train": 2, "tune-train": frame}  # a document begins and ends with a token of its own
     vocabulary = getattr(cfg.base.source, "vocabulary", VOCABULARY)
     rates = {part: _rates(split, part, sizes.get(part, {}), (tokenizer, vocabulary, tokens)) for part, tokens in frames.items()}
-    return [asdict(share) for stage in TRAININGS if stage in stages for share in _stage(stage, sizes, cfg, weights, rates)]
+    own = dict(rates)  # of tuning, which may leave system messages out, while a distillation sees them
+    if "tune" in stages and cfg.tune.erase_system is not False:
+        how = tokenizer, vocabulary, frame
+        own["tune-train"] = _rates(split, "tune-train", sizes.get("tune-train", {}), how, cfg.tune.erase_system)
+    each = ((stage, own if stage == "tune" else rates) for stage in TRAININGS if stage in stages)
+    return [asdict(share) for stage, known in each for share in _stage(stage, sizes, cfg, weights, known)]
 
 
 def _stage(stage: str, sizes: Mapping[str, Mapping[str, Any]], cfg: Any, weights: Mapping[str, float], rates: Rates) -> Iterator[Share]:
@@ -151,19 +157,22 @@ def _frame(base: Path, tokenizer: Tokenizer) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False).ids) - 2 * len(tokenizer.encode("x", add_special_tokens=False).ids)
 
 
-def _rates(split: Path, part: str, sizes: Mapping[str, Any], how: tuple[Tokenizer | None, int, int]) -> dict[str, Rate]:
-    """Tokens a character of each dataset of a part.
+def _rates(
+    split: Path, part: str, sizes: Mapping[str, Any], how: tuple[Tokenizer | None, int, int], erase: bool | str = False
+) -> dict[str, Rate]:
+    """Tokens that are seen a character that there is, of each dataset of a part.
 
     `how` is the base's tokenizer, or None; the vocabulary of the one that will be made; and the tokens around each row.
+    `erase` is `tune.erase_system`: what it takes away is no token, but stays in the characters, as in the split's sizes.
     """
     tokenizer, vocabulary, frame = how
     every = tokenizer is not None and sum(size["characters"] for size in sizes.values()) <= COUNTED
     found: dict[str, list[float]] = {name: [0.0, 0.0] for name in sizes}
     for row in iterate(split, part) if every else sample(split, part, SAMPLE):
-        told = texts(row)
+        told = texts(shown(row, erase))
         tokens = _length(told, vocabulary) if tokenizer is None else sum(map(len, tokenizer.encode_batch(told, add_special_tokens=False)))
         around = frame * (1 + len(row.get("history", [])) // 2)  # one around each question and its answer
-        for place, value in enumerate((tokens + around, sum(map(len, told)))):
+        for place, value in enumerate((tokens + around, sum(map(len, texts(row))))):
             found[row["dataset"]][place] += value
     tokens, characters = (sum(values[place] for values in found.values()) for place in (0, 1))
     mean = tokens / characters if characters else 0.0  # of a dataset that is not in the sample

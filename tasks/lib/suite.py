@@ -264,6 +264,9 @@ def _check_turns(task: Task, file: Path, datasets: Sequence[Any]) -> None:
     asked, name = f"evaluation task {file}", task.sets[task.test_split]
     if task.renders_history and name not in talks:
         raise ConfigError(asked, f"{{{{history}}}}, which rows of {name!r} do not have", "remove it; a dataset that maps `messages` has it")
+    if task.general and name in talks and not task.renders_history:
+        found = f"rows of {name!r}, which are conversations, in a general task: it is asked as plain text, without the turns before"
+        raise ConfigError(asked, found, "write them with {{history}} in doc_to_text, or remove `general`")
     if task.num_fewshot and talks & {name, task.sets[task.fewshot_split or task.test_split]}:
         found = f"num_fewshot {task.num_fewshot} with rows that are conversations"
         raise ConfigError(asked, found, "set num_fewshot to 0: an example is one question and its answer")

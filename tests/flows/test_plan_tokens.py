@@ -85,3 +85,23 @@ def test_the_plan_marks_an_estimate(toy: Path, cli: Run) -> None:
     assert all(share["size"] > 0 and share["epochs"] > 0 for share in shares)
     documents = next(share for share in shares if (share["stage"], share["dataset"]) == ("pretrain", "documents"))
     assert f"~{documents['size']:,}" in cli("plan", "toy").stdout
+
+
+def test_of_a_system_message_that_tuning_erases_nothing_is_counted(workplace: Path, base: Path) -> None:
+    """While a distillation, which learns from the same rows, sees it."""
+    message, instead = " ".join(WORDS[:8]), WORDS[0]
+    asked = [{"q": f"What is {i}?", "a": "alpha", "s": message if i % 4 else ""} for i in range(40)]
+    card = {"map": {"prompt": "{q}", "response": "{a}", "system": "{s}"}}
+    data = split(SplitConfig(), ingested(resolved(workplace, "asked", "tune", asked, **card)))
+    tokenizer = models.load_tokenizer(base)
+    rows = [row for row in iterate(data.path, "tune-train") if row.get("system")]
+    sizes = {part: {name: size.model_dump() for name, size in found.items()} for part, found in data.sizes.items()}
+    found: dict[tuple[str, Any], int] = {}
+    for erase in (False, True, instead):
+        cfg = build(AdaptConfig, {"tune": {"replay": 0.0, "erase_system": erase}, "distill": {"replay": 0.0}}, "settings")
+        for share in mixture_plan.shares(["tune", "distill"], data.path, sizes, cfg, {}, base):
+            found[share["stage"], erase] = share["size"]
+    length = {text: len(tokenizer.encode(text, add_special_tokens=False)) for text in (message, instead)}
+    assert found["tune", False] - found["tune", True] == len(rows) * length[message]
+    assert found["tune", instead] - found["tune", True] == len(rows) * length[instead]
+    assert found["distill", False] == found["distill", True] == found["distill", instead] == found["tune", False]

@@ -38,6 +38,8 @@ def test_a_task_over_conversations_is_admitted(name: str, text: str, tmp_path: P
         ("asked", {"doc_to_text": "{{history}} {{prompt}}"}, "do not have"),
         ("judged", {"num_fewshot": 2, "fewshot_split": "test"}, "num_fewshot 2"),
         ("judged", {"doc_to_target": "{{history}}"}, "no other field"),
+        ("judged", {"general": True}, "asked as plain text"),
+        ("talks-heldout", {"general": True}, "asked as plain text"),
     ],
 )
 def test_a_task_that_would_show_no_turns_or_half_a_conversation_is_refused(
@@ -45,3 +47,8 @@ def test_a_task_that_would_show_no_turns_or_half_a_conversation_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         read(tmp_path, name, **changed)
+
+
+@pytest.mark.parametrize("changed", [{"doc_to_text": "{{history}} {{prompt}}"}, {"description": "{{history}} "}])
+def test_a_general_task_that_writes_the_turns_itself_is_admitted(changed: dict[str, Any], tmp_path: Path) -> None:
+    assert read(tmp_path, "judged", general=True, **changed)["t"]["general"]

@@ -1,6 +1,7 @@
 """What a score is compared with: the most frequent answer of training, on the same rows, and random weights."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_without_such_rows_in_training_it_says_so(tmp_path: Path) -> None:
     found = beside(CHOSEN, ["red"], "1", known, tmp_path)
     assert (found.baseline, found.no_baseline) == (None, "no training row answers such a question")
     assert beside(WRITTEN, ["a"], "1", known, tmp_path).no_baseline == "no two training rows have the same answer"
+
+
+def test_of_the_answers_only_the_most_frequent_is_kept_as_text(tmp_path: Path) -> None:
+    often = ["always " + "b" * 2_000, "always " + "a" * 2_000]
+    rows = [f"{number} " + "x" * 2_000 for number in range(6_000)]
+    written: list[tuple[str, str, list[str]]] = [("notes", answer, []) for answer in [*often, *rows, *often]]
+    tracemalloc.start()
+    known = training(tmp_path, *written)
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    known = baselines.Training(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 10_000_000, "a batch of rows is 4 MB, all answers are 12 MB"
+    made = beside(WRITTEN, [often[1], "other"], "00", known, tmp_path).baseline
+    assert made is not None
+    assert (made.answer, made.value, made.rows) == (often[1], 0.5, 6_004), "the first of the alphabet of two that are as frequent"
 
 
 @pytest.mark.parametrize(

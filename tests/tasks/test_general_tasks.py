@@ -1,6 +1,7 @@
 """General tasks: made of what nothing is trained on, the same every time, asked before and after each stage."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -19,8 +20,9 @@ from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.score import TaskScore
 from tasks.lib.training_config import TrainingConfig
-from tasks.split import Split
+from tasks.split import Split, SplitConfig, split
 from tests.conftest import CARD, TASK, write_toy
+from tests.datasets import ingested, resolved
 from tests.tasks.test_page import rendered, scores, words
 
 NAMES = ("general_word", "general_next")
@@ -43,8 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def data(place: Path) -> Split:
     """The toy domain, split."""
-    split: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return split
+    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,36 @@ def test_rows_that_a_domain_trains_on_are_left_out() -> None:
     assert others
     assert not any(row["prompt"] in (one["prompt"], *one["choices"]) for one in others)
     assert general_tasks.rows("general_next", 5, topics.values()) == []
+
+
+def test_what_any_dataset_trains_on_is_not_asked_about(workplace: Path) -> None:
+    """A file that holds the same sentences, whatever its role."""
+    copied = [passage.first for passage in general_tasks._passages()][:60]
+    kinds = {"corpus": {"text": "{t}"}, "general": {"text": "{t}"}, "tune": {"prompt": "{t}", "response": "a {t}"}}
+    kinds["preference"] = {"prompt": "{t}", "chosen": "yes {t}", "rejected": "no"}
+    given = [
+        resolved(workplace, role, role, [{"t": f"see* **{text}**\nand so on"} for text in copied[place::4]], map=card)
+        for place, (role, card) in enumerate(kinds.items())
+    ]
+    made = split(SplitConfig(), ingested(*given))
+    kept = {row["id"] for part in ("corpus-train", "general-train", "tune-train", "preference-train") for row in iterate(made.path, part)}
+    asked = [row for name in NAMES for row in general_tasks.rows(name, 1000, _trained(made))]
+    assert asked
+    for place, role in enumerate(kinds):
+        gone = [text for number, text in enumerate(copied[place::4], start=1) if f"{role}:{number}" in kept]
+        assert len(gone) > 10
+        assert not any(text in one for text in gone for row in asked for one in (row["prompt"], *row["choices"]))
+
+
+def test_texts_are_read_one_after_the_other(tmp_path: Path) -> None:
+    made = general_tasks.write(tmp_path, NAMES, 5, (f"{number} " + "x" * 1_000 for number in range(3)))
+    assert set(made) == {"general-word", "general-next"}
+    text = ("word " * 200).strip()
+    tracemalloc.start()
+    general_tasks.write(tmp_path, NAMES, 5, (f"{number} {text}" for number in range(20_000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000, "all of them are 20 MB"
 
 
 def test_they_are_scored_beside_the_domains_and_their_rows_are_kept(data: Split, model: Model) -> None:
@@ -131,8 +163,8 @@ def test_general_tasks_are_asked_without_the_chat_template(data: Split, model: M
 def test_a_domain_that_trains_on_the_topics_is_not_asked_about_them(workplace: Path) -> None:
     folder = write_toy(workplace)
     (folder / "domain.yaml").write_text(CARD.replace("role: general, source: {builtin", "role: corpus, source: {builtin"))
-    split: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    trained = _trained(split)
+    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
+    trained = list(_trained(made))
     assert len(trained) > 50
     seen = general_tasks._plain("\n".join(trained))
     left = general_tasks.rows("general_next", 1000, trained)
