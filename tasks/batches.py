@@ -1,5 +1,6 @@
 """What each training will see, token by token, and what is cut from its data: made as the stages make it; nothing is trained."""
 
+import os.path
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -127,8 +128,6 @@ def _blocks(stage: str, cfg: Any, objective: Any, listed: list[Any], draws: Draw
 
 def _pairs(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: int) -> Shown:
     """The first pairs; a reward model gives each side one score, and learns no token."""
-    from trl.data_utils import common_prefix_length
-
     from tasks.lib import preferences
     from tasks.lib.packing import Encoder, chat_ids
 
@@ -140,7 +139,7 @@ def _pairs(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: i
     for pair in made[:count]:
         prompt = chat_ids(tokenizer, pair["prompt"], generation=True)
         sides = {side: chat_ids(tokenizer, pair["prompt"] + pair[side], generation=False) for side in ("chosen", "rejected")}
-        shared = {side: common_prefix_length(prompt, ids) for side, ids in sides.items()}
+        shared = {side: len(os.path.commonprefix([prompt, ids])) for side, ids in sides.items()}
         if stage == "align" and cfg.method.kind == "dpo":  # whose prompt is the same for both
             shared = dict.fromkeys(sides, min(shared.values()))
         masks = {side: [int(stage == "align" and place >= shared[side]) for place in range(len(ids))] for side, ids in sides.items()}

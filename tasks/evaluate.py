@@ -10,7 +10,7 @@ from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Suite
 from tasks.lib.environment import muted
 from tasks.lib.model import Model
-from tasks.lib.records import iterate, texts
+from tasks.lib.records import Row, iterate, texts
 from tasks.lib.score import TaskScore
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
@@ -88,14 +88,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         untrained, no_untrained = _untrained(network, tokenizer, suite, sets, cfg, model)
     tasks = _compared(tasks, suite, data, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
-    answers = [
-        {
-            "prompt": scoring.asked({**row, "turns": row.get("history")}),
-            "wanted": row["response"],
-            "answer": scoring.answer(network, tokenizer, row, 40),
-        }
-        for row in prompts
-    ]
+    answers = [_answered(network, tokenizer, row) for row in prompts]
     sample = prompts[0]["prompt"] if prompts else "The"
     tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))
     tracking.measure(**{f"task_{score.task}_untrained": score.value for score in untrained if score.value is not None})
@@ -111,6 +104,14 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         untrained=untrained,
         no_untrained=no_untrained,
     )
+
+
+def _answered(network: Any, tokenizer: Any, row: Row) -> dict[str, str]:
+    """A sample: what was asked, what was wanted, and what the model says."""
+    from tasks.lib import scoring
+
+    said = scoring.answer(network, tokenizer, row, 40)
+    return {"prompt": scoring.asked({**row, "turns": row.get("history")}), "wanted": row["response"], "answer": said}
 
 
 def _general(

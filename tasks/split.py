@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -94,7 +94,7 @@ class _Splitting:
         messages = asked.Messages()
         for row in iterate(source, "eval"):
             messages.add(row)
-        self._asked: dict[str, str] = {}
+        self._asked: dict[str, Any] = {}
         for row in iterate(source, "eval"):
             self._asked.update(dict.fromkeys(asked.measured(row, told_apart=messages.differ(row)), row["id"]))
             self._beginnings.update(asked.begun(row, told_apart=messages.differ(row)))

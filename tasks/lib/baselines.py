@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Training:
         """The text of the most frequent answer, of several as frequent the first of the alphabet."""
         most = max(answers.values())
         equal = {answer for answer, count in answers.items() if count == most}
-        return min(row["response"] for row in iterate(self._folder, "tune-train") if digest(row["response"]) in equal)
+        texts: Iterator[str] = (row["response"] for row in iterate(self._folder, "tune-train"))
+        return min(text for text in texts if digest(text) in equal)
 
     def of(self, task: Task, choices: Choices) -> tuple[list[str], Counter[bytes]]:
         """The datasets that teach a task, and their answers by digest: those it names, or its own, or those of the same kind.
