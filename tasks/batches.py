@@ -1,10 +1,9 @@
 """What each training will see, token by token, and what is cut from its data: made as the stages make it; nothing is trained."""
 
-import os.path
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def _pairs(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: i
     for pair in made[:count]:
         prompt = chat_ids(tokenizer, pair["prompt"], generation=True)
         sides = {side: chat_ids(tokenizer, pair["prompt"] + pair[side], generation=False) for side in ("chosen", "rejected")}
-        shared = {side: len(os.path.commonprefix([prompt, ids])) for side, ids in sides.items()}
+        shared = {side: _shared(prompt, ids) for side, ids in sides.items()}
         if stage == "align" and cfg.method.kind == "dpo":  # whose prompt is the same for both
             shared = dict.fromkeys(sides, min(shared.values()))
         masks = {side: [int(stage == "align" and place >= shared[side]) for place in range(len(ids))] for side, ids in sides.items()}
@@ -147,6 +146,11 @@ def _pairs(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: i
     note = "" if stage == "align" else "no token is learned: the two scores are, one for each whole text"
     counts = draws.facts(*pairs_by_source(sources, {}), encoder.lost)
     return Shown(stage, cfg.length, examples, len(made), counts, encoder.tally.facts(), note)
+
+
+def _shared(one: list[int], other: list[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _prompts(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: int) -> Shown:
