@@ -161,12 +161,12 @@ def test_text_that_a_terminal_would_obey_is_shown_as_what_it_is() -> None:
 
 
 def test_words_that_pretraining_adds_are_in_what_is_shown(start: Model, data: Split) -> None:
-    words = "pretrain.new_tokens=[stone, Colour]"
+    words = "pretrain.new_tokens=[stone, item]"
     documents, longer = (sum(drawn.size for drawn in seen("pretrain", start, data, *given).counts.values()) for given in ((words,), ()))
     assert documents < longer
     prompt, plain = (seen("align", start, data, *given).examples[0][0] for given in ((words,), ()))
     assert len(prompt.ids) < len(plain.ids)
-    assert any("Colour" in token for token in prompt.tokens)
+    assert " item" in prompt.tokens
 
 
 def test_the_command_prints_marks_without_a_terminal_and_colours_with_one(start: Model, data: Split, place: Path) -> None:
@@ -234,8 +234,9 @@ def test_answers_that_are_all_too_long_are_a_fault_of_their_dataset_alone(start:
     from tasks.lib.packing import Encoder
 
     encoder = Encoder(models.load_tokenizer(start.path), 16)
-    rows = [{"dataset": name, "prompt": "?", "response": text} for name, text in (("a", "word " * 40), ("b", "so"), ("a", "stone " * 40))]
-    assert list(row_facts._barren(encoder, iter(rows), "tune-train")) == [("a", 2)]
+    texts = (("a", "word " * 40), ("b", "so"), ("a", "stone " * 40))
+    rows = [{"dataset": name, "role": "tune", "prompt": "?", "response": text} for name, text in texts]
+    assert row_facts._barren({"tune": encoder}, iter(rows), ["a", "b", "not drawn"]) == [("tune", "a", 2)]
 
 
 TWICE = models.CHAT_TEMPLATE.replace("message['content'] + '<|im_end|>' }}{% endgen", "message['content'] * 2 + '<|im_end|>' }}{% endgen")
