@@ -60,6 +60,7 @@ ODD = """\
 # what no result of the stage shows: another test shows it
 ELSEWHERE = {
     "base.source.kind": "tests/lib/test_hub.py",
+    "base.source.scratch.positions": "tests/flows/test_base_checks.py",
     "base.source.folder.path": "tests/tasks/test_base_source.py",
     "base.source.hub.model": "tests/lib/test_hub.py",
     "base.source.hub.revision": "tests/lib/test_hub.py",
