@@ -70,7 +70,7 @@ class AlignConfig(TrainingConfig):
         return {"kind": "dpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="5", needs=("models", "preferences"))
+@stage(version="6", needs=("models", "preferences"))
 def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Aligned:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out.
 

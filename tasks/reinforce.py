@@ -75,7 +75,7 @@ class ReinforceConfig(TrainingConfig):
         return {"kind": "grpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="1", needs=("models", "policies"))
+@stage(version="2", needs=("models", "policies"))
 def reinforce(
     out: Path, cfg: ReinforceConfig, model: Model, data: Split, rewards: Rewards, scorer: RewardModel | None = None, weights: Weights = EVEN
 ) -> Reinforced:

@@ -127,7 +127,8 @@ class TrainingConfig(StageConfig):
 
     def scheduler(self, steps: int) -> dict[str, Any]:
         """The library's own settings of the schedule, over `steps` optimiser steps."""
-        warmup = math.ceil(self.warmup * steps)
+        # the first step of a warm-up has a rate of zero: of a training of one step nothing would be learned
+        warmup = min(math.ceil(self.warmup * steps), steps - 1)
         if self.schedule == "wsd":  # Hu et al., 2024: MiniCPM
             decay = min(math.ceil(self.decay * steps), steps - warmup)
             return {

@@ -11,6 +11,7 @@ from flows.adapt import AdaptConfig, adapt
 from tasks.lib import config
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
+from tasks.lib.training_config import TrainingConfig
 from tasks.tune import TuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +110,8 @@ def test_yaml_that_is_nested_deep_is_refused_at_once(tmp_path: Path) -> None:
     deepest = "[" * config.MAX_YAML_DEPTH + "]" * config.MAX_YAML_DEPTH
     (tmp_path / "a.yaml").write_text(deepest)
     assert str(config.read_yaml(tmp_path / "a.yaml")) == deepest
+
+
+def test_a_training_of_one_step_has_no_warm_up() -> None:
+    """The library's rate is zero at the first step of a warm-up: where that is the only step, nothing would be learned."""
+    assert [TrainingConfig(warmup=0.05).scheduler(steps)["warmup_steps"] for steps in (1, 2, 40)] == [0, 1, 2]

@@ -34,15 +34,16 @@ from tests.fields import OTHERS, documented
 
 FIELDS = {field.path: field for field in documented(AdaptConfig)}
 TINY: dict[str, Any] = {
-    "kind": "scratch", "vocabulary": 400, "hidden": 64, "layers": 3, "heads": 4,
+    "kind": "scratch", "vocabulary": 400, "hidden": 64, "layers": 4, "heads": 4,
     "training": {"tokens": 3000, "length": 64, "learning_rate": 2e-3, "precision": "fp32"},
 }  # fmt: skip
-BRIEF: dict[str, Any] = {"epochs": 0.1, "length": 64, "learning_rate": 1e-2, "precision": "fp32"}
+BRIEF: dict[str, Any] = {"epochs": 0.5, "length": 64, "learning_rate": 1e-2, "precision": "fp32"}
 USUAL: dict[str, dict[str, Any]] = {
     "base": {"source": TINY},
     "reinforce": {**BRIEF, "epochs": 0.05, "answer": 4, "held_out": 8, "checks": 2},
     "evaluate": {"texts": 10, "limit": 10, "length": 128, "answers": 1, "speed_tokens": 4},
-    **dict.fromkeys(("pretrain", "tune", "align", "classify", "reward", "distill"), BRIEF),
+    "distill": {**BRIEF, "layers": 2},
+    **dict.fromkeys(("pretrain", "tune", "align", "classify", "reward"), BRIEF),
 }
 REWARDS = [{"name": "right", "kind": "label"}, {"name": "short", "kind": "length", "words": 1}]
 # documents that nearly repeat others, a file of which most rows have no number, and an evaluation row that is also trained on
