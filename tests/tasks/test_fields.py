@@ -30,6 +30,7 @@ from tasks.reinforce import reinforce
 from tasks.reward import reward
 from tasks.split import Split, split
 from tasks.tune import tune
+from tests.conftest import ROOT
 from tests.fields import OTHERS, documented
 
 FIELDS = {field.path: field for field in documented(AdaptConfig)}
@@ -40,7 +41,7 @@ TINY: dict[str, Any] = {
 BRIEF: dict[str, Any] = {"epochs": 0.5, "length": 64, "learning_rate": 1e-2, "precision": "fp32"}
 USUAL: dict[str, dict[str, Any]] = {
     "base": {"source": TINY},
-    "reinforce": {**BRIEF, "epochs": 0.05, "answer": 4, "held_out": 8, "checks": 2},
+    "reinforce": {**BRIEF, "epochs": 0.2, "answer": 4, "held_out": 8, "checks": 2},
     "evaluate": {"texts": 10, "limit": 10, "length": 128, "answers": 1, "speed_tokens": 4},
     "distill": {**BRIEF, "layers": 2},
     **dict.fromkeys(("pretrain", "tune", "align", "classify", "reward"), BRIEF),
@@ -58,16 +59,21 @@ ODD = """\
     map: {prompt: "{q}", response: "{a}"}
   - {name: asked, role: eval, source: {path: data/asked.csv}, licence: CC0-1.0, kind: synthetic, map: {prompt: "{q}", response: "{a}"}}
 """
-# what no result of the stage shows: another test shows it
+# what no result shows that is made here: another test shows it, or the plan
 ELSEWHERE = {
     "base.source.kind": "tests/lib/test_hub.py",
     "base.source.scratch.positions": "tests/flows/test_base_checks.py",
     "base.source.folder.path": "tests/tasks/test_base_source.py",
     "base.source.hub.model": "tests/lib/test_hub.py",
     "base.source.hub.revision": "tests/lib/test_hub.py",
+    "pretrain.mask": "tests/tasks/test_encoders.py",
+    "tune.erase_system": "tests/recipes/test_orca2_recipe.py",
+    "classify.dataset": "tests/tasks/test_encoders.py",
+    "distill.mask": "tests/tasks/test_distilling.py",
+    "distill.before_head": "tests/flows/test_classify.py",
     "register.name": "tests/lib/test_lineage.py",
-    "report.answers": "tests/tasks/test_page.py",
-    "evaluate.speed_tokens": "tests/tasks/test_evaluate.py",
+    "report.answers": "tests/flows/test_fields.py",
+    "evaluate.speed_tokens": "tests/flows/test_fields.py",
 }
 
 
@@ -134,7 +140,8 @@ def seen(made: Artifact) -> Any:
     assert record is not None
     weights = sorted(made.path.glob("*.safetensors"))
     facts = made.model_dump(exclude={"id", "digest"}) if not isinstance(made, Model) else getattr(made, "watched", None)
-    return [*(digests.of_file(file) for file in weights), str(facts), sorted(record.measured), len(record.measured.get("watch", []))]
+    told = [sorted(record.measured), len(record.measured.get("watch", [])), str(record.measured.get("forgetting"))]
+    return [*(digests.of_file(file) for file in weights), str(facts), *told]
 
 
 @pytest.mark.slow
@@ -152,3 +159,9 @@ def test_a_field_changes_the_result(path: str, stages: dict[str, Callable[[Any],
         except SlmforgeError as refusal:
             results.append(str(refusal))
     assert results[0] != results[1]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_what_is_shown_elsewhere_is_a_field_and_a_test(path: str) -> None:
+    assert path in FIELDS
+    assert (ROOT / ELSEWHERE[path]).is_file()
