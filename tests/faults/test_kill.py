@@ -123,6 +123,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_kills_in_data_training_and_registration_lose_nothing(place: Path, adapted: Path) -> None:
     survive(place, 0, ["split", "pretrain", "register"], adapted)
 

@@ -91,6 +91,7 @@ def test_a_branch_name_is_no_pinned_revision(tmp_path: Path) -> None:
     assert "revision" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_shipped_model_is_scored_from_our_own_store_as_in_the_pipeline(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

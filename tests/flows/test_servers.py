@@ -46,6 +46,7 @@ def kill_group(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
+@pytest.mark.slow
 def test_two_flows_started_at_once_on_a_new_machine_both_succeed(tmp_path: Path) -> None:
     write_toy(tmp_path)
     both = [popen(tmp_path, "adapt", "toy", f"align.method.beta={beta}") for beta in ("0.1", "0.2")]
@@ -167,6 +168,7 @@ def test_nobody_waits_for_a_server_whose_process_is_gone() -> None:
     assert time.monotonic() - started < servers.PATIENCE / 3
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
     write_toy(tmp_path)
     port = servers.free_port()

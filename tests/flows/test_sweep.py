@@ -21,6 +21,7 @@ def mlflow(workplace: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{workplace / 'runs/tracking/mlflow.db'}")
 
 
+@pytest.mark.slow
 def test_trials_share_their_stages_and_one_that_fails_stops_no_other(cli: Run, toy: Path, workplace: Path, mlflow: MlflowClient) -> None:
     done = cli("sweep", "toy", "--over", "align.learning_rate=[1.0e-4, 1.0e+15]", "--over", "align.method.beta=[0.1]", "--json", *FAST)
     assert done.returncode == 0, done.stderr

@@ -49,7 +49,9 @@ def bits(place: Path, data: Split) -> Callable[[Model], float]:
     suite = prepare.job(Order("toy")).domain.suite
 
     def measure(model: Model) -> float:
-        found = evaluate(EvaluateConfig(texts=10, limit=5, length=128, answers=1, speed_tokens=4), suite, data, model)
+        found = evaluate(
+            EvaluateConfig(texts=10, limit=5, length=128, answers=1, speed_tokens=4, general_tasks=[], untrained=0), suite, data, model
+        )
         assert found.domain_bits_per_byte is not None
         return found.domain_bits_per_byte
 
