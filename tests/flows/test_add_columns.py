@@ -1,6 +1,7 @@
 """`slmforge add` as a newcomer uses it: ratings, other languages, broken rows, folders, hints that fit the role."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import openpyxl
@@ -19,7 +20,7 @@ def legal(workplace: Path) -> Path:
     return template.write("legal")
 
 
-def write(path: Path, header: list[str], rows: list[tuple[str, ...]], delimiter: str = ",") -> None:
+def write(path: Path, header: list[str], rows: Sequence[tuple[str, ...]], delimiter: str = ",") -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter).writerows([header, *rows])
 
