@@ -1,6 +1,7 @@
 """`slmforge add`: look at a file, propose how it is read, and write its entry into the domain's card."""
 
 import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import chats, digests, domain, files, guess, parts, places, propose
+from tasks.lib import broken, chats, digests, domain, files, guess, parts, places, propose
 from tasks.lib.config import build
-from tasks.lib.errors import ConfigError
+from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
 from tasks.lib.rows import SourceRow
 
@@ -24,8 +25,8 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
 
     Args:
         name: the domain.
-        file: the file; one that lies elsewhere is copied into the domain's data/.
-        given: what the user has said: `name`, `role`, `licence`, `kind`, `encoding`; None where nothing.
+        file: the file, or a folder of files; what lies elsewhere is copied into the domain's data/.
+        given: what the user has said: `name`, `role`, `licence`, `kind`, `encoding`, `broken`; None where nothing.
         maps: FIELD=TEMPLATE words, which replace the proposed map.
         agreed: write without asking.
 
@@ -46,6 +47,7 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     records, aside = propose.sample(entry, rows, build(CleanConfig, card.config.get("clean", {}), "`clean` under `config:`").min_chars)
     _show(file, entry, rows, given["encoding"])
     _show_records(rows, records, aside)
+    _show_answers(propose.several_answers(entry, records), propose.unused(entry, rows), rows)
     if agreed and len(records) * 2 < len(rows):
         found = f"{len(records) or 'none'} of the first {len(rows)}{_reasons(aside)}"
         raise ConfigError("rows of which most can be used, with --yes", found, "correct --map and --role, or the file")
@@ -59,18 +61,21 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
 
 def _apart(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
     """What is proposed; of formats that C code reads, in a process of its own, which a broken file may kill."""
-    elsewhere = not any(suffix.lstrip(".").lower() in parts.PLAIN for suffix in file.suffixes)
+    elsewhere = file.is_dir() or not any(suffix.lstrip(".").lower() in parts.PLAIN for suffix in file.suffixes)
     try:
         (found,) = parts.in_order(_proposed, [(file, relative, given, maps)], None, elsewhere=elsewhere)
     except parts.WorkerDiedError as error:
         raise error.told([file.name], file) from error
+    except DataError as error:  # there is no entry yet in which to say it
+        remedy = error.remedy.replace(broken.SAY, "add --broken set-aside")
+        raise DataError(error.asked, error.fault, remedy, file=error.file, row=error.row) from error
     return found
 
 
 def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
     """The entry, as far as the file tells it, and the file's first rows."""
     name, source = given["name"] or _name(file), {"path": relative}
-    how, rows = propose.look(file, name, relative, given["encoding"])
+    how, rows = propose.look(file, name, relative, given["encoding"], given["broken"])
     form = how.get("format", Path(rows[0].file).suffix.lstrip(".").lower())
     made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else guess.role_and_map(rows, form, given["role"])
     if made["role"] is None:
@@ -83,17 +88,20 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
 
 
 def _place(loaded: domain.Domain, file: Path, called: str | None) -> str:
-    """Where the file lies, or will lie, in the domain's folder."""
+    """Where the file or the folder lies, or will lie, in the domain's folder."""
     folder = loaded.folder
-    if not file.is_file():
-        raise ConfigError(f"a file {file}", "no such file", "give the path of a file")
+    if not file.is_file() and not file.is_dir():
+        raise ConfigError(f"a file {file}", "no such file or folder", "give the path of a file, or of a folder of files")
+    if folder.resolve().is_relative_to(file.resolve()):
+        raise ConfigError("a folder of data", f"{file}, in which the domain itself lies", "give the folder that holds the data alone")
     if file.resolve().is_relative_to(folder.resolve()):
         return file.resolve().relative_to(folder.resolve()).as_posix()
-    target = folder / "data" / file.name
-    if target.exists() and called is not None and places.NAME.fullmatch(called) and digests.of_file(target) != digests.of_file(file):
+    target = folder / "data" / file.resolve().name
+    if called is not None and places.NAME.fullmatch(called) and _differ(target, file):
         packed = file.suffix.lower().lstrip(".") in files.PACKED_SUFFIXES
-        target = target.with_name(called + "".join(file.suffixes[-2 if packed else -1 :]))  # the name tells the two apart
-    if target.exists() and digests.of_file(target) != digests.of_file(file):
+        suffixes = [] if file.is_dir() else file.suffixes[-2 if packed else -1 :]
+        target = target.with_name(called + "".join(suffixes))  # the name tells the two apart
+    if _differ(target, file):
         raise ConfigError(
             f"a place for {file.name} in {folder / 'data'}",
             f"{target.name} is there already, with other content",
@@ -101,6 +109,15 @@ def _place(loaded: domain.Domain, file: Path, called: str | None) -> str:
             "if it is a second dataset, add --name ANOTHER-NAME, or rename the file",
         )
     return f"data/{target.name}"
+
+
+def _differ(target: Path, file: Path) -> bool:
+    """Whether something else is there already."""
+    return target.exists() and _content(target) != _content(file)
+
+
+def _content(file: Path) -> dict[str, str]:
+    return {name: digests.of_file(path) for path, name in propose.files_of(file, "")}
 
 
 def _require_new(loaded: domain.Domain, name: str) -> None:
@@ -114,7 +131,7 @@ def _require_new(loaded: domain.Domain, name: str) -> None:
 
 
 def _name(file: Path) -> str:
-    stem = file.name.lower().split(".")[0]
+    stem = file.resolve().name.lower().split(".")[0]
     return "".join(character if character.isascii() and character.isalnum() else "-" for character in stem).strip("-")[:63] or "data"
 
 
@@ -154,6 +171,20 @@ def _show_records(rows: list[SourceRow], records: list[dict[str, Any]], aside: C
             elif record.get(field):
                 print(f"  {field}: {_short(record[field])}")
     print()
+
+
+def _show_answers(several: int, unused: list[str], rows: list[SourceRow]) -> None:
+    """What to do where a question has several answers, which would all be learnt."""
+    if not several:
+        return
+    print(
+        f"{several:,} {'question has' if several == 1 else 'questions have'} several answers, and all of them would be learnt, bad ones too."
+    )
+    rated = [name for name in unused if guess.are_numbers(rows, name)]
+    print(
+        f"If a column rates them (a higher number is better{''.join(f'; {name!r}?' for name in rated)}), map it as rating, role preference:"
+    )
+    print(f"  {guess.HINTS['preference'].partition(';')[0]}\n")
 
 
 def _show_turns(history: list[dict[str, str]], *, trained: bool) -> None:
@@ -205,5 +236,18 @@ def _write(folder: Path, file: Path, relative: str, entry: dict[str, Any]) -> No
     made = entries.with_entries(card, [entry])
     if not (folder / relative).exists():
         (folder / "data").mkdir(exist_ok=True)
-        shutil.copyfile(file, folder / relative)
+        _copy(file, folder / relative)
     entries.replace(card, made)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy a file or a folder, which is there only once it is whole."""
+    if not file.is_dir():
+        shutil.copyfile(file, target)
+        return
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as place:
+        made = Path(place) / target.name
+        for path, name in propose.files_of(file, str(made)):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, name)
+        made.rename(target)

@@ -12,7 +12,7 @@ from tasks.lib.domain import Domain
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
-from tasks.lib.records import by_dataset, files, lost
+from tasks.lib.records import by_dataset, files, held_out, lost
 from tasks.split import Split
 
 
@@ -83,6 +83,8 @@ def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> No
 
     screen.console.print()
     screen.ledger(data.ledger, f"{domain.name}: what became of every row")
+    for sentence in held_out(data.ledger, data.eval_sets):
+        screen.console.print(sentence, style="dim", soft_wrap=not screen.console.is_terminal)
     for sentence in domain.card.unstated:
         screen.say("warning", "yellow", sentence)
     for sentence in lost(data.ledger):
@@ -105,5 +107,5 @@ def _card(domain: Domain, data: Split, checked: Checked, folders: dict[str, Path
 
     place = places.runs() / "reports" / f"{domain.name}-data.html"
     place.parent.mkdir(parents=True, exist_ok=True)
-    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, checked.verdicts, folders)})
+    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, checked.verdicts, folders, data.eval_sets)})
     return place

@@ -26,12 +26,17 @@ def rows(made: dict[str, Path], reason: str | None, dataset: str | None, limit: 
     Args:
         made: the folders of the data stages' artifacts, by stage.
         reason: the reason for which they were set aside, "all" for every one, None for rows in use.
-        dataset: of this dataset alone.
+        dataset: of this dataset alone; with `-heldout` behind its name, its rows that are kept for evaluation.
         limit: how many are shown.
         out: a CSV file that takes all of them; cells that a spreadsheet would run as formulas get a leading apostrophe.
         as_json: print one JSON object a line.
+
+    Raises:
+        ConfigError: naming those that there are, for a dataset or a reason that there is not.
     """
     found = _used(made) if reason is None else _set_aside(made)
+    if dataset is not None:
+        dataset, found = _of(made, dataset, found, used=reason is None)
     known: Counter[str] = Counter()
     chosen = []
     for row in found:
@@ -87,6 +92,22 @@ def folders(asked: Order, artifact: str | None, version: str | None) -> dict[str
     )
     found = {one.split("/")[0]: store.root() / evidence.artifact(one).id for one in evidence.behind(named)}
     return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def _of(made: dict[str, Path], asked: str, found: Iterator[Row], *, used: bool) -> tuple[str, Iterator[Row]]:
+    """The dataset that is meant, and the rows; of an evaluation set NAME-heldout, those that are kept for it."""
+    records = [store.find("/".join(folder.parts[-2:])) for folder in made.values()]
+    facts = [record.facts for record in records if record is not None]
+    names = list(dict.fromkeys(line["dataset"] for fact in facts for line in fact.get("ledger", [])))
+    held = [name for fact in facts for name in fact.get("eval_sets", {}) if name not in names]
+    if asked in names:
+        return asked, found
+    if asked in held and used:
+        return asked.removesuffix("-heldout"), (row for row in found if row["part"] == "eval")
+    if asked in held:
+        raise ConfigError(f"rows of {asked!r} that were set aside", "an evaluation set, whose rows are all in use", "leave --set-aside out")
+    told = f"datasets there are: {', '.join(names)}" + (f"; evaluation sets of rows kept back: {', '.join(held)}" if held else "")
+    raise ConfigError(f"rows of a dataset {asked!r}", told, "give one of them, or no dataset for all")
 
 
 def _set_aside(made: dict[str, Path]) -> Iterator[Row]:

@@ -36,6 +36,18 @@ class Checked(Artifact):
         lines = [v.sentence() for v in failed]
         return f"{len(failed)} expectation(s) failed: " + "; ".join(lines) + f". Data Docs: {self.path / VIEW}/index.html"
 
+    def remedy(self, domain: str) -> str:
+        """Where the expectations that failed can be changed, if the data are right."""
+        stopping = [v for v in self.verdicts if v.stops]
+        keys = dict.fromkeys(f"`{v.role}:`, `{v.expectation}:`" for v in stopping if v.expectation.startswith("expect_"))
+        if not keys:
+            return super().remedy(domain)
+        return (
+            f"correct the data; or change (of a pack: write) domains/{domain or 'NAME'}/expectations.yaml, there {' and '.join(keys)}: "
+            "`mostly:` says which share of the rows must be right, where it takes that, and with `severity: warning` it is only told; "
+            "then run the same command again"
+        )
+
 
 @stage(version="3", needs=("expectations",))
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:

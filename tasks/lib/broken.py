@@ -9,6 +9,7 @@ from tasks.lib.rows import Placed
 
 REASON = "broken-row"
 FORMATS = ("jsonl", "csv", "tsv")  # those of which it is known where a row ends that cannot be read
+SAY = "say `broken: set-aside`"
 EXCERPT = 500  # characters
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -20,7 +21,7 @@ def row(error: DataError, dataset: Dataset, number: int, text: str) -> Placed:
         DataError: the error itself, with the way out, where the card does not say `broken: set-aside`.
     """
     if dataset.broken == "refuse":
-        remedy = f"{error.remedy}, or say `broken: set-aside`, which sets such rows aside"
+        remedy = f"{error.remedy}, or {SAY}, which sets such rows aside"
         raise DataError(error.asked, error.fault, remedy, file=error.file, row=error.row) from error
     shown = CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text[:EXCERPT].rstrip("\r\n"))
     return number, {"line": shown + ("…" if len(text) > EXCERPT else "")}, None, None, REASON, error.fault

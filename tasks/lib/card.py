@@ -10,7 +10,7 @@ from typing import Any
 from tasks.lib import chats, page, pages, plots
 from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import TOLD, LedgerLine, Row, content_of, iterate, lost
+from tasks.lib.records import TOLD, LedgerLine, Row, content_of, held_out, iterate, lost
 
 EXCERPT = 280  # characters
 SHOWN = (*TOLD, "rating", "winner")
@@ -61,7 +61,14 @@ class Example:
     remedy: str
 
 
-def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts: Sequence[Verdict], folders: dict[str, Path]) -> str:
+def render(
+    domain: str,
+    said: DomainCard,
+    ledger: Sequence[LedgerLine],
+    verdicts: Sequence[Verdict],
+    folders: dict[str, Path],
+    sets: dict[str, int] | None = None,
+) -> str:
     """The page as HTML that loads nothing.
 
     Args:
@@ -70,6 +77,7 @@ def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts
         ledger: the ledger after the last data stage.
         verdicts: what the expectations said.
         folders: of the data stages' artifacts, by stage.
+        sets: how many rows each evaluation set has.
     """
     sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
@@ -83,7 +91,7 @@ def render(domain: str, said: DomainCard, ledger: Sequence[LedgerLine], verdicts
         .render(
             title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
             verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            latest=chats.latest, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, **page.ledger(_Data(list(ledger))),
+            latest=chats.latest, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=held_out(list(ledger), sets or {}), **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 

@@ -87,7 +87,7 @@ class Direct:
         event = Event(call.name, "refused" if refusal else state, time.monotonic() - started, artifact, record, cause)
         self.session.tell(event)
         if refusal:
-            raise DataError(f"stage {call.name}", refusal, "correct the data or the domain folder, then run the same command again")
+            raise DataError(f"stage {call.name}", refusal, artifact.remedy(self.session.domain))
         return artifact
 
     def _make(self, call: Call, identifier: str, cause: str) -> Record:

@@ -1,5 +1,7 @@
 """What a table seems to be for: a role and a map, guessed from the names of its columns and its first rows."""
 
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,16 @@ from tasks.lib.errors import ConfigError
 from tasks.lib.rows import SourceRow
 
 DOCUMENTS = ("md", "html", "pdf", "docx", "txt")
+# names of columns in German, French and Spanish, without accents, and what they are in English
+ENGLISH = {
+    "frage": "question", "pregunta": "question", "antwort": "answer", "reponse": "answer", "respuesta": "answer",
+    "anweisung": "instruction", "instruccion": "instruction", "texte": "text", "texto": "text", "inhalt": "content", "contenu": "content",
+    "contenido": "content", "etiquette": "label", "etiqueta": "label", "kategorie": "category", "categorie": "category",
+    "categoria": "category", "klasse": "class", "classe": "class", "clase": "class", "kontext": "context", "contexte": "context",
+    "contexto": "context", "zusammenfassung": "summary", "resumen": "summary", "besser": "better",
+    "schlechter": "worse", "bewertung": "rating", "valoracion": "rating", "calificacion": "rating",
+    "puntuacion": "rating", "punktzahl": "score", "punkte": "points", "sterne": "stars", "etoiles": "stars", "estrellas": "stars",
+}  # fmt: skip
 TEXT = ("text", "content", "body", "document", "passage", "abstract", "article", "note", "paragraph")
 PROMPT = ("prompt", "question", "instruction", "query", "q", "input", "dialogue", "utterance", "sentence", "message", "text")
 CONVERSATION = ("messages", "conversations", "conversation", "turns", "dialog", "chat")
@@ -21,9 +33,30 @@ CONTEXT = ("context", "contexts", "passage", "background", "pre_text", "table", 
 RESPONSE = ("response", "answer", "answers", "output", "completion", "a", "target", "reply", "summary")
 LABEL = ("label", "category", "class", "intent", "tag", "sentiment", "topic")
 BETTER, WORSE = ("chosen", "better", "preferred", "winner_text"), ("rejected", "worse", "loser_text")
-RATING = ("rating", "score", "judgment", "judgement", "grade", "stars")
+RATING = ("rating", "ratings", "score", "scores", "judgment", "judgement", "grade", "stars")
+NUMBERED = (
+    "points",
+    "mark",
+    "marks",
+    "quality",
+    "evaluation",
+    "nota",
+)  # ratings only where the cells are numbers; in a German `Note`, 1 is best
+BRACKETS = re.compile(r"[(\[{<][^)\]}>]*[)\]}>]")
+SCALE = re.compile(
+    r"(_(in|of|out|from|to|von|bis|sur|de|a|max|min|points?|percent|pct|\d+))*_\d+(_(points?|stars?|sterne|punkte))?$|_(in_)?(percent|pct)$"
+)
 SMILES = ("smiles", "canonical_smiles", "molecule")
 GROUP = ("group", "patient_id", "patient", "case", "case_id", "document_id", "company", "issuer", "qid", "pmid")
+PAIR = '--role {} --map prompt="{{column}}" --map response="{{other column}}"'
+HINTS = {
+    "tune": PAIR.format("tune"),
+    "eval": PAIR.format("eval"),
+    "corpus": '--role corpus --map text="{column}"',
+    "general": '--role general --map text="{column}"',
+    "preference": '--role preference --map prompt="{column}" --map answer="{other column}" --map rating="{column of numbers}"; '
+    'or --role preference --map prompt="{column}" --map chosen="{better answer}" --map rejected="{worse answer}"',
+}
 Entry = dict[str, Any]
 
 
@@ -34,7 +67,7 @@ def role_and_map(rows: list[SourceRow], form: str, asked: Role | None) -> Entry:
         ConfigError: if the columns look like nothing that is known, or not like the role that was asked for.
     """
     columns = list(rows[0].columns)
-    known = {name.strip().lower().replace(" ", "_"): _path(name, rows) for name in columns}
+    known = {key: _path(name, rows) for key, name in zip(_keys(columns), columns, strict=True)}
     for role, make in MAKERS:
         wanted = asked in (None, role) or (asked == "eval" and role == "tune") or (asked == "general" and role == "corpus")
         if wanted and (made := make(known, rows, form)) is not None:
@@ -44,8 +77,35 @@ def role_and_map(rows: list[SourceRow], form: str, asked: Role | None) -> Entry:
     raise ConfigError(
         f"columns that look like {'role ' + asked if asked else 'a corpus, questions with answers, or preferences'}",
         f"the columns {', '.join(map(repr, columns))}",
-        'say what they are, for instance: --role tune --map prompt="{column}" --map response="{other column}"',
+        f"say what they are, for instance: {HINTS[asked or 'tune']}",
     )
+
+
+def _keys(columns: list[str]) -> list[str]:
+    """What columns are called, without case, brackets, scale and units; in full where two would be called the same."""
+    plain = [_english(BRACKETS.sub(" ", name)) for name in columns]
+    return [
+        key if key and plain.count(key) == 1 else name.strip().lower().replace(" ", "_") for key, name in zip(plain, columns, strict=True)
+    ]
+
+
+def _english(name: str) -> str:
+    """Words in small letters with underlines between; one of three other languages becomes the English one."""
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(letter))
+    key = re.sub(r"[^\w.@]+", "_", bare.replace("%", " percent ")).strip("_")
+    key = SCALE.sub("", key) if _is_rated(SCALE.sub("", key)) else key
+    return "_".join(ENGLISH.get(word, word) for word in key.split("_"))
+
+
+def _is_rated(key: str) -> bool:
+    last = key.rpartition("_")[2]
+    return ENGLISH.get(last, last) in (*RATING, *NUMBERED)
+
+
+def are_numbers(rows: list[SourceRow], name: str) -> bool:
+    """Whether what stands in a column is numbers, wherever something does."""
+    cells = [str(cell).strip() for row in rows if (cell := row.columns.get(name)) is not None and str(cell).strip()]
+    return bool(cells) and all(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell) for cell in cells)
 
 
 def _path(name: str, rows: list[SourceRow]) -> str:
@@ -72,7 +132,8 @@ def _preference(known: dict[str, str], rows: list[SourceRow], form: str) -> Entr
     prompt, better, worse = _one(known, PROMPT), _one(known, BETTER), _one(known, WORSE)
     if prompt and better and worse:
         return {"map": {"prompt": f"{{{prompt}}}", "chosen": f"{{{better}}}", "rejected": f"{{{worse}}}"}}
-    answer, rating = _one(known, RESPONSE), _one(known, RATING)
+    counted = {key: name for key, name in known.items() if are_numbers(rows, name)}
+    answer, rating = _one(known, RESPONSE), _one(known, RATING) or _one(counted, NUMBERED)
     if prompt and answer and rating and prompt != answer:
         return {"map": {"prompt": f"{{{prompt}}}", "answer": f"{{{answer}}}", "rating": f"{{{rating}}}"}}
     return None

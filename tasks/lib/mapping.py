@@ -1,6 +1,7 @@
 """A row's columns become a record: typed cells, replaced values, templates."""
 
 import difflib
+import json
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -56,12 +57,22 @@ def missing_column(dataset: Dataset, source: SourceRow) -> tuple[str, str, str] 
     row = source.columns
     for name in (name for name in columns_used(dataset) if not nested.has(row, name)):
         near = difflib.get_close_matches(name, row.keys(), 1)
+        mark = _other_delimiter(source)
         return (
             f"dataset {dataset.name!r}: a column {name!r}, which its map names",
             f"the columns {', '.join(map(repr, row.keys())) or 'none'}",
-            f"did you mean {near[0]!r}?" if near else "correct the map",
+            mark or (f"did you mean {near[0]!r}?" if near else "correct the map"),
         )
     return None
+
+
+def _other_delimiter(source: SourceRow) -> str | None:
+    """What to do where a table's only column seems to be a whole line of cells."""
+    names, written = list(source.columns), source.file.lower()
+    if len(names) != 1 or not any(f".{form}" in written for form in ("csv", "tsv", "tab", "txt")):
+        return None
+    marks = [mark for mark in ";\t|" if mark in names[0]]
+    return f"set `delimiter: {json.dumps(max(marks, key=names[0].count))}` in the dataset's entry in domain.yaml" if marks else None
 
 
 def place_of(dataset: Dataset, source: SourceRow) -> Row:

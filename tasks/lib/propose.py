@@ -5,13 +5,14 @@ import io
 import itertools
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.lib import cleaning, files, ole, writing
+from tasks.lib.broken import REASON
 from tasks.lib.config import build
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import ConfigError, DataError
@@ -29,14 +30,15 @@ ROUND = 80  # characters shown before and behind a letter beyond ASCII
 Entry = dict[str, Any]
 
 
-def look(file: Path, name: str, relative: str, encoding: str | None = None) -> tuple[Entry, list[SourceRow]]:
-    """How a file is to be read (as keys of a dataset entry), and its first rows.
+def look(file: Path, name: str, relative: str, encoding: str | None = None, broken: str | None = None) -> tuple[Entry, list[SourceRow]]:
+    """How a file is to be read (as keys of a dataset entry), and its first rows, those that can be read before others.
 
     Args:
-        file: where it lies.
+        file: where it lies; or a folder of files that are read alike, of which the first tells how.
         name: the dataset's name.
         relative: the file's path in the domain's folder.
         encoding: as the user says; None to tell it from the bytes.
+        broken: what becomes of rows that cannot be read, as the user says.
 
     Raises:
         DataError: if it cannot be read at all.
@@ -45,6 +47,8 @@ def look(file: Path, name: str, relative: str, encoding: str | None = None) -> t
     _plain(name, relative, {"encoding": encoding})
     with _first(file, name, relative) as first:
         how = _how(first, name, relative, encoding)
+    if broken is not None:
+        how["broken"] = broken
     return how, _first_rows(file, _plain(name, relative, how))
 
 
@@ -73,7 +77,8 @@ def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Ent
 
 @contextmanager
 def _first(file: Path, name: str, relative: str) -> Iterator[Readable]:
-    """The first file of an archive, or the file itself; a member of a tar is there only as long as this."""
+    """The first file of a folder or an archive, or the file itself; a member of a tar is there only as long as this."""
+    file, relative = files_of(file, relative)[0]
     ole.refuse_other(file, relative, name)
     for first in files.members(file, relative, name):
         ole.refuse(first, name)
@@ -91,16 +96,34 @@ def unusual(file: Path, entry: Entry) -> str | None:
     return None
 
 
+def files_of(file: Path, relative: str) -> list[tuple[Path, str]]:
+    """The file and its path in the domain's folder; of a folder all files in it, hidden ones aside, in the order of their paths.
+
+    Raises:
+        DataError: if a folder holds no file.
+    """
+    if not file.is_dir():
+        return [(file, relative)]
+    inside = sorted((path.relative_to(file) for path in file.rglob("*") if path.is_file()), key=lambda path: path.as_posix())
+    found = [(file / path, f"{relative}/{path.as_posix()}") for path in inside if not any(part.startswith(".") for part in path.parts)]
+    if not found:
+        raise DataError(f"files in the folder {file.name}", "none", "add a folder that holds files", file=file)
+    return found
+
+
 def _rows(file: Path, dataset: Dataset) -> Iterator[SourceRow]:
-    source = SourceFile(name=dataset.file_name, sha256="0" * 64, bytes=file.stat().st_size, path=file)
-    return read(ResolvedDataset.of(dataset, [source]))
+    found = files_of(file, dataset.file_name)
+    sources = [SourceFile(name=name, sha256="0" * 64, bytes=path.stat().st_size, path=path) for path, name in found]
+    return read(ResolvedDataset.of(dataset, sources))
 
 
 def _first_rows(file: Path, dataset: Dataset) -> list[SourceRow]:
     rows = list(itertools.islice(_rows(file, dataset), LOOKED_AT))
     if not rows:
         raise DataError(f"rows in {file.name}", "none", "add a file that holds rows", file=file)
-    return rows
+    if all(row.aside == REASON for row in rows):
+        raise DataError(f"rows in {file.name} that can be read", f"none of the first {len(rows)}", "correct the file", file=file)
+    return sorted(rows, key=lambda row: row.aside is not None)  # the columns are told from the first one
 
 
 def _dataset(entry: Entry) -> Dataset:
@@ -189,24 +212,43 @@ def _are_labels(found: Counter[str]) -> bool:
 
 
 def require_mapped(entry: Entry, rows: list[SourceRow]) -> None:
-    """Refuse a map with a column that the file does not have.
+    """Refuse a map with a column that the file, or one of several, does not have.
 
     Raises:
         ConfigError: naming the nearest column, or a field that the role does not take.
     """
-    if (fault := missing_column(_dataset(entry), rows[0])) is not None:
-        raise ConfigError(*fault)
+    first: dict[str, SourceRow] = {}
+    for row in rows:
+        if row.aside is None or not first:
+            first.setdefault(row.file, row)
+    for name, row in first.items():
+        if (asked := missing_column(_dataset(entry), row)) is not None:
+            what, found, remedy = asked
+            raise ConfigError(what, found if len(first) == 1 else f"in {name} {found}", remedy)
 
 
 def written(file: Path, entry: Entry, rows: list[SourceRow]) -> str:
     """How the file is read: format, encoding, delimiter, packing."""
-    return writing.of(_dataset(entry), file, rows[0].file)
+    name = rows[0].file
+    path = next(path for path, known in files_of(file, entry["source"]["path"]) if name == known or name.startswith(f"{known}/"))
+    return writing.of(_dataset(entry), path, name)
 
 
 def unused(entry: Entry, rows: list[SourceRow]) -> list[str]:
     """Columns of the file that nothing in the entry names."""
     used = columns_used(_dataset(entry))
     return [name for name in rows[0].columns if not any(word == name or word.startswith(f"{name}.") for word in used)]
+
+
+def several_answers(entry: Entry, records: list[Row]) -> int:
+    """How many questions have more than one answer, where every answer would be learnt; nothing tells which one is better."""
+    if entry["role"] != "tune":
+        return 0
+    known: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        asked = [record.get(key) for key in ("system", "history", "prompt")]
+        known[cleaning.folded(json.dumps(asked))].add(cleaning.folded(record["response"]))
+    return sum(len(answers) > 1 for answers in known.values())
 
 
 def sample(entry: Entry, rows: list[SourceRow], min_chars: int) -> tuple[list[Row], Counter[str]]:

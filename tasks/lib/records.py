@@ -230,6 +230,15 @@ def lost(ledger: list[LedgerLine]) -> list[str]:
     ]
 
 
+def held_out(ledger: list[LedgerLine], sets: dict[str, int]) -> list[str]:
+    """A sentence on each dataset of which rows are kept for evaluation; `sets` are the evaluation sets with their rows."""
+    return [
+        f"{line.dataset}: of the {line.rows_used:,} rows used, {sets[name]:,} are kept for evaluation (set {name}), and not trained on."
+        for line in by_dataset(ledger)
+        if (name := f"{line.dataset}-heldout") in sets
+    ]
+
+
 def introduced(ledger: list[LedgerLine]) -> list[str]:
     """A sentence on each dataset that nobody brought."""
     return [f"{line.dataset} is {INTRODUCED[line.file]}." for line in ledger if line.kind == "public" and line.file in INTRODUCED]

@@ -51,6 +51,10 @@ class Artifact(BaseModel):
         """Why nothing may be built on this artifact, or None."""
         return None
 
+    def remedy(self, domain: str) -> str:
+        """What to do about a refusal."""
+        return "correct the data or the domain folder, then run the same command again"
+
     def gone(self) -> str | None:
         """Why what this artifact stands for outside the store is no longer there, or None."""
         return None

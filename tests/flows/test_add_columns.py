@@ -1,0 +1,164 @@
+"""`slmforge add` as a newcomer uses it: ratings, other languages, broken rows, folders, hints that fit the role."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from flows import template
+from tasks.lib import domain
+from tests.conftest import Run
+from tests.flows.test_add import SAID, add, entry
+
+QUESTIONS = [(f"Who pays for item {i}?", f"the tenant pays {i}") for i in range(12)]
+
+
+@pytest.fixture
+def legal(workplace: Path) -> Path:
+    return template.write("legal")
+
+
+def write(path: Path, header: list[str], rows: Sequence[tuple[str, ...]], delimiter: str = ",") -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter).writerows([header, *rows])
+
+
+def rated(name: str) -> list[tuple[str, ...]]:
+    rows = [(question, said, mark, "Ann") for question, good in QUESTIONS for said, mark in ((good, "5"), ("no idea", "1"))]
+    return [("Question", "Answer", name, "Rated by"), *rows]
+
+
+@pytest.mark.parametrize(
+    "name", ["Rating (1-5)", "SCORE out of 10", "Stars [1–5]", "user rating", "Bewertung", "Puntuación 1-5", "rating %"]
+)
+def test_a_rating_is_known_by_its_words(name: str, legal: Path, workplace: Path) -> None:
+    header, *rows = rated(name)
+    write(workplace / "a.csv", list(header), rows)
+    done = add("a.csv", *SAID)
+    assert done.exit_code == 0, done.output
+    assert entry(legal, "a")["role"] == "preference"
+    assert entry(legal, "a")["map"] == {"prompt": "{Question}", "answer": "{Answer}", "rating": f"{{{name}}}"}
+    assert "about 24 can be used" in done.output
+    domain.load("legal")
+
+
+def test_a_workbook_with_ratings_is_no_list_of_answers_to_imitate(legal: Path, workplace: Path) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in rated("Rating (1-5)"):
+        book.active.append(row)
+    book.save(workplace / "a.xlsx")
+    assert add("a.xlsx", *SAID).exit_code == 0
+    assert entry(legal, "a")["role"] == "preference"
+
+
+def test_several_answers_to_a_question_are_told_where_no_name_says_that_they_are_rated(legal: Path, workplace: Path) -> None:
+    header, *rows = rated("How she liked it")
+    write(workplace / "a.csv", list(header), rows)
+    done = add("a.csv", *SAID)
+    assert entry(legal, "a")["role"] == "tune"
+    assert "12 questions have several answers" in done.output
+    assert "'How she liked it'?" in done.output
+    write(workplace / "b.csv", ["question", "answer"], [*QUESTIONS, *QUESTIONS])
+    assert "several answers" not in add("b.csv", *SAID).output
+
+
+@pytest.mark.parametrize(
+    ("columns", "role", "fields"),
+    [
+        (("Frage", "Antwort"), "tune", ("prompt", "response")),
+        (("question", "Réponse"), "tune", ("prompt", "response")),
+        (("Pregunta", "Respuesta"), "tune", ("prompt", "response")),
+        (("Texte", "Catégorie"), "tune", ("prompt", "response")),
+        (("Texto",), "corpus", ("text",)),
+        (("Frage", "Besser", "Schlechter"), "preference", ("prompt", "chosen", "rejected")),
+    ],
+)
+def test_columns_in_other_languages_are_known(
+    columns: tuple[str, ...], role: str, fields: tuple[str, ...], legal: Path, workplace: Path
+) -> None:
+    cells = [(*pair, "somebody else pays")[: len(columns)] for pair in QUESTIONS]
+    write(workplace / "a.csv", list(columns), cells)
+    done = add("a.csv", *SAID)
+    assert done.exit_code == 0, done.output
+    assert entry(legal, "a")["role"] == role
+    assert entry(legal, "a")["map"] == {field: f"{{{column}}}" for field, column in zip(fields, columns, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("role", "says"),
+    [
+        ("preference", ("--role preference", "rating=", "chosen=", "rejected=")),
+        ("corpus", ("--role corpus", "text=")),
+        ("eval", ("--role eval",)),
+    ],
+)
+def test_the_hint_is_for_the_role_that_was_asked(role: str, says: tuple[str, ...], legal: Path, workplace: Path) -> None:
+    write(workplace / "a.csv", ["x", "y"], QUESTIONS)
+    done = add("a.csv", "--role", role, *SAID)
+    assert done.exit_code == 2
+    assert all(word in done.output for word in says), done.output
+    assert "--role tune" not in done.output
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_wrong_delimiter_is_told(mark: str, legal: Path, cli: Run) -> None:
+    write(legal / "data/a.csv", ["Nr", "Frage", "Antwort"], [("1", *pair) for pair in QUESTIONS], mark)
+    maps = '{prompt: "{Frage}", response: "{Antwort}"}'
+    with (legal / "domain.yaml").open("a") as card:
+        card.write(f"  - {{name: a, role: tune, source: {{path: data/a.csv}}, licence: CC0-1.0, kind: user, map: {maps}}}\n")
+    done = cli("check", "legal")
+    assert done.returncode == 3
+    shown = "\\t" if mark == "\t" else mark
+    assert f'set `delimiter: "{shown}"`' in done.stderr, done.stderr
+
+
+def test_a_file_with_a_broken_row_is_added_when_that_is_said(legal: Path, workplace: Path) -> None:
+    write(workplace / "a.csv", ["question", "answer"], [("one cell",), *QUESTIONS])
+    before = (legal / "domain.yaml").read_bytes()
+    done = add("a.csv", *SAID)
+    assert done.exit_code == 3
+    assert "add --broken set-aside, which sets such rows aside" in done.output
+    assert "say `broken" not in done.output
+    assert (legal / "domain.yaml").read_bytes() == before
+    done = add("a.csv", "--broken", "set-aside", *SAID)
+    assert done.exit_code == 0, done.output
+    assert entry(legal, "a")["broken"] == "set-aside"
+    assert "about 12 can be used, as far as a single row tells, 1 set aside: broken-row" in done.output
+    (workplace / "b.csv").write_text("question,answer\none\ntwo\n")
+    assert "none of the first 2" in add("b.csv", "--broken", "set-aside", *SAID).output
+
+
+def test_a_folder_is_added_with_its_files(legal: Path, workplace: Path) -> None:
+    folder = workplace / "reports"
+    (folder / "old").mkdir(parents=True)
+    write(folder / "a.csv", ["question", "answer"], QUESTIONS[:6])
+    write(folder / "old/b.csv", ["question", "answer"], QUESTIONS[6:])
+    (folder / ".DS_Store").write_bytes(b"none of the data")
+    done = add("reports/", *SAID)
+    assert done.exit_code == 0, done.output
+    assert "Of the first 12 rows, about 12" in done.output
+    assert entry(legal, "reports")["source"] == {"path": "data/reports"}
+    copied = sorted(path.relative_to(legal / "data").as_posix() for path in (legal / "data").rglob("*") if path.is_file())
+    assert copied == ["reports/a.csv", "reports/old/b.csv"]
+    assert add("reports", "--name", "same", *SAID).exit_code == 0, "the same content lies there already"
+    (folder / "a.csv").write_text("question,answer\nWho?,another\n")
+    done = add("reports", "--name", "second", *SAID)
+    assert done.exit_code == 0, done.output
+    assert entry(legal, "second")["source"] == {"path": "data/second"}
+    assert not [path for path in (legal / "data").iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_one_dataset_is_refused(legal: Path, workplace: Path) -> None:
+    before = {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()}
+    (workplace / "empty").mkdir()
+    assert "add a folder that holds files" in add("empty", *SAID).output
+    assert "in which the domain itself lies" in add(".", *SAID).output
+    (workplace / "mixed").mkdir()
+    write(workplace / "mixed/a.csv", ["question", "answer"], QUESTIONS)
+    write(workplace / "mixed/b.csv", ["query", "answer"], QUESTIONS)
+    assert "in data/mixed/b.csv the columns 'query', 'answer'" in add("mixed", *SAID).output
+    assert "no such file or folder" in add("nowhere", *SAID).output
+    assert {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()} == before

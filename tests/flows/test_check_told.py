@@ -1,0 +1,55 @@
+"""What `check` and `rows` tell of rows that are kept for evaluation, and of expectations that failed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows import template
+from tests.conftest import Run
+
+
+@pytest.fixture
+def prepared(toy: Path, cli: Run) -> Run:
+    done = cli("check", "toy")
+    assert done.returncode == 0, done.stderr
+    assert "colours: of the 200 rows used, 20 are kept for evaluation (set colours-heldout), and not trained on." in done.stdout
+    return cli
+
+
+def test_rows_kept_for_evaluation_are_counted_and_shown(prepared: Run, workplace: Path) -> None:
+    page = (workplace / "runs/reports/toy-data.html").read_text()
+    assert "of the 200 rows used, 20 are kept for evaluation" in page
+    lines = prepared("rows", "toy", "--dataset", "colours-heldout", "--limit", "1000", "--json").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 20
+    assert {(row["dataset"], row["part"]) for row in rows} == {("colours", "eval")}
+
+
+@pytest.mark.parametrize("aside", [(), ("--set-aside",)])
+def test_a_dataset_that_is_none_is_refused_and_those_that_are_named(aside: tuple[str, ...], prepared: Run) -> None:
+    done = prepared("rows", "toy", "--dataset", "colors", *aside)
+    assert done.returncode == 2
+    assert "datasets there are: documents, colours, ratings, general; evaluation sets of rows kept back: colours-heldout" in done.stderr
+    done = prepared("rows", "toy", "--dataset", "general", "--set-aside")
+    assert done.returncode == 0, "it is there, if nothing of it is set aside"
+
+
+def test_an_expectation_that_stops_says_where_it_can_be_changed(toy: Path, cli: Run) -> None:
+    (toy / "expectations.yaml").write_text("tune:\n  - expect_column_values_to_not_be_null: {column: response}\n")
+    done = cli("check", "toy")
+    assert done.returncode == 3
+    said = " ".join(done.stderr.split())
+    assert "domains/toy/expectations.yaml, there `tune:`, `expect_column_values_to_not_be_null:`" in said
+
+
+def test_empty_answers_do_not_stop_a_new_domain(workplace: Path, cli: Run) -> None:
+    folder = template.write("legal")
+    rows = [f"Who pays item {i}?,{f'the tenant pays {i}' if i % 5 else ''}\n" for i in range(60)]
+    (workplace / "a.csv").write_text("question,answer\n" + "".join(rows))
+    assert cli("add", "legal", "a.csv", "--licence", "CC0-1.0", "--kind", "user", "--yes").returncode == 0
+    done = cli("check", "legal", "dedup.near=false")
+    assert done.returncode == 0, done.stderr
+    assert "12 empty answer" in done.stdout.replace("-", " ")
+    assert "warning tune: expect_column_values_to_not_be_null" in done.stdout
+    assert "severity: warning" in (folder / "expectations.yaml").read_text()
