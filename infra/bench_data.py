@@ -1,6 +1,7 @@
 """What reading and judging data costs: memory and time at two sizes, and beside the libraries alone."""
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -26,6 +27,15 @@ EXPECTED: list[dict[str, dict[str, Any]]] = [
     {"expect_column_values_to_not_match_regex": {"column": "text", "regex": r"\d{3}-\d{2}-\d{4}", "mostly": 0.9}},
 ]
 WORKERS = ("scale", "read-ours", "read-datasets", "judge-gx", "judge-pandas")
+FORMATS = {".jsonl": "JSON lines", ".csv": "CSV"}
+SAID = {  # a worker, and the one that it stands beside; what each does
+    "read-ours": "every row of a JSON lines file as a mapping: slmforge",
+    "read-datasets": "the same: `datasets.load_dataset`, then its rows",
+    "read-ours-csv": "every row of a CSV file as a mapping: slmforge",
+    "read-datasets-csv": "the same: `datasets.load_dataset`, then its rows",
+    "judge-gx": "three expectations with Great Expectations in batches, from the records",
+    "judge-pandas": "the same checks with pandas, from the records",
+}
 
 
 def section(gigabytes: float, rounds: int) -> list[str]:
@@ -37,58 +47,64 @@ def section(gigabytes: float, rounds: int) -> list[str]:
 def _scale(place: Path, gigabytes: float) -> list[str]:
     lines = [
         "\n## Data at scale: `ingest` and `check`\n",
-        "A corpus of JSON lines made on the fly, rows of about 1 kB; four expectations. Memory is that of all processes together ",
+        "A corpus made on the fly, rows of about 1 kB; four expectations. Memory is that of all processes together ",
         "(proportional set sizes: a shared page counts once).\n",
         "| corpus | rows | ingest, s | check, s | rows/s | peak memory |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    times = []
-    for size in (gigabytes / 10, gigabytes):
-        file = corpus(place / "corpus.jsonl", round(size * 1e9 / ROW))
-        found, peak = watched("scale", file)
-        seconds = found["ingest"] + found["check"]
-        times.append(seconds)
-        speed = f"{found['rows'] / seconds:,.0f}"
-        lines.append(f"| {size:g} GB | {found['rows']:,} | {found['ingest']:.1f} | {found['check']:.1f} | {speed} | {peak / 1e9:.2f} GB |")
-        shutil.rmtree(place / "runs")
-    return [*lines, f"\nTen times the rows take {times[1] / times[0]:.1f} times as long.\n"]
+    longer = []
+    for ending, said in FORMATS.items():
+        times = []
+        for size in (gigabytes / 10, gigabytes):
+            file = corpus(place / f"corpus{ending}", round(size * 1e9 / ROW))
+            found, peak = watched("scale", file)
+            times.append(found["ingest"] + found["check"])
+            cells = [f"{size:g} GB of {said}", f"{found['rows']:,}", f"{found['ingest']:.1f}", f"{found['check']:.1f}"]
+            lines.append(f"| {' | '.join(cells)} | {found['rows'] / times[-1]:,.0f} | {peak / 1e9:.2f} GB |")
+            shutil.rmtree(place / "runs")
+            file.unlink()
+        longer.append(f"{times[1] / times[0]:.1f} times as long ({said})")
+    return [*lines, f"\nTen times the rows take {', '.join(longer)}.\n"]
 
 
 def _beside(place: Path, rounds: int) -> list[str]:
     file = corpus(place / "corpus.jsonl", SAMPLE)
     watched("scale", file)
-    times: dict[str, list[float]] = {name: [] for name in WORKERS[1:]}
+    table = corpus(place / "corpus.csv", SAMPLE)
+    times: dict[str, list[float]] = {name: [] for name in SAID}
     for _ in range(rounds):
         for name, found in times.items():
-            found.append(watched(name, file)[0]["seconds"])
+            found.append(watched(name.removesuffix("-csv"), table if name.endswith("-csv") else file)[0]["seconds"])
     lines = [
         f"## Beside the libraries alone: {SAMPLE:,} rows of about 1 kB, {rounds} rounds in turn\n",
         "| what | seconds (median) | ratio |",
         "|---|---:|---:|",
     ]
-    said = {
-        "read-ours": "every row of a JSON lines file as a mapping: slmforge",
-        "read-datasets": "the same: `datasets.load_dataset`, then its rows",
-        "judge-gx": "three expectations with Great Expectations in batches, from the records",
-        "judge-pandas": "the same checks with pandas, from the records",
-    }
-    for name, other in (("read-ours", "read-datasets"), ("judge-gx", "judge-pandas")):
+    names = list(SAID)
+    for name, other in zip(names[::2], names[1::2], strict=True):
         ratio = statistics.median(a / b for a, b in zip(times[name], times[other], strict=True))
-        lines.append(f"| {said[name]} | {statistics.median(times[name]):.2f} | {ratio:.2f} |")
-        lines.append(f"| {said[other]} | {statistics.median(times[other]):.2f} | 1.00 |")
+        lines.append(f"| {SAID[name]} | {statistics.median(times[name]):.2f} | {ratio:.2f} |")
+        lines.append(f"| {SAID[other]} | {statistics.median(times[other]):.2f} | 1.00 |")
     return lines
 
 
 def corpus(file: Path, rows: int) -> Path:
-    """Rows of random words, one in a thousand with a number that an expectation looks for."""
+    """Rows of random words as JSON lines or CSV, one in a thousand with a number that an expectation looks for."""
     draw = random.Random(7)
     words = [f"{draw.choice('bcdfglmnprst')}{draw.choice('aeiou')}{draw.choice('nrst')}{number % 97}" for number in range(3_000)]
     text = " ".join(draw.choices(words, k=200_000))
-    with file.open("w", encoding="utf-8") as out:
+    with file.open("w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out)
+        if file.suffix == ".csv":
+            table.writerow(["id", "text"])
         for number in range(rows):
             start = draw.randrange(len(text) - 1_300)
-            mark = " 123-45-6789" if number % 1_000 == 0 else ""
-            out.write(json.dumps({"id": number, "text": text[start : start + draw.randint(600, 1_250)] + mark}) + "\n")
+            mark = ", 123-45-6789" if number % 1_000 == 0 else ""
+            row = {"id": number, "text": text[start : start + draw.randint(600, 1_250)] + mark}
+            if file.suffix == ".csv":
+                table.writerow(row.values())
+            else:
+                out.write(json.dumps(row) + "\n")
     return file
 
 
@@ -159,7 +175,8 @@ def _with_datasets(file: Path) -> int:
     from datasets import load_dataset
 
     with tempfile.TemporaryDirectory() as cache:
-        return sum(1 for _ in load_dataset("json", data_files=str(file), cache_dir=cache, split="train"))
+        kind = {".jsonl": "json", ".csv": "csv"}[file.suffix]
+        return sum(1 for _ in load_dataset(kind, data_files=str(file), cache_dir=cache, split="train"))
 
 
 def _with_gx(folder: Path) -> float:

@@ -178,7 +178,7 @@ STAGES: dict[str, Any] = {"pretrain": _pretrain, "tune": _tune, "align": _pairs,
 def _sequence(name: str, tokenizer: Any, ids: list[int], mask: list[int], starts: list[int]) -> Sequence:
     special = {*tokenizer.all_special_ids, *(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)}
     spans = [
-        Span(visible(_text(tokenizer, ids, start, begin, end)), learned, token, begin == start)
+        Span(disarmed(_text(tokenizer, ids, start, begin, end)), learned, token, begin == start)
         for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True)
         for begin, end, learned, token in _runs(ids, mask, special, start, stop)
     ]
@@ -199,6 +199,6 @@ def _text(tokenizer: Any, ids: list[int], start: int, begin: int, end: int) -> s
     return whole[len(before) :] if whole.startswith(before) else str(tokenizer.decode(ids[begin:end]))
 
 
-def visible(text: str) -> str:
+def disarmed(text: str) -> str:
     r"""Text without what a terminal would obey: such characters as \u001b; line ends and tabs stay."""
     return "".join(f"\\u{ord(sign):04x}" if unicodedata.category(sign) in HIDDEN and sign not in "\n\t" else sign for sign in text)

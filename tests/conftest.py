@@ -1,17 +1,26 @@
 """A toy domain and a runs folder of its own for every test that asks."""
 
+import atexit
+import functools
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.prepare import prepare
 from tasks.lib.environment import quiet
+from tasks.lib.execute import Direct
+from tasks.lib.flow import Order
+from tasks.split import Split
 
 quiet()
 
@@ -97,6 +106,31 @@ def write_toy(place: Path) -> Path:
     return folder
 
 
+@contextmanager
+def settled(folder: Path) -> Iterator[Path]:
+    """`folder` as the working directory, with a runs folder that the tests of a module share: artifacts are cached across them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with the toy, for all tests of a module."""
+    folder = tmp_path_factory.mktemp("place")
+    write_toy(folder)
+    with settled(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def data(place: Path) -> Split:
+    """The toy's split."""
+    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
+    return made
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with its own runs folder and no server named."""
@@ -116,12 +150,43 @@ def toy(workplace: Path) -> Path:
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+SERVED = "from tasks.lib import servers\nlease = servers.Lease()\nprint(servers.prefect_api(), flush=True)\ninput()"
+
+
+@functools.cache
+def prefect_api() -> str:
+    """One Prefect server for the command lines of this test process: to start one takes ten seconds of both cores.
+
+    It is ended by its keeper after this process, however that ends: the lease is held by a child that waits for its input to close.
+    """
+    runs = tempfile.mkdtemp(prefix="slmforge-prefect-")
+    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "PREFECT_HOME")}
+    environment |= {"SLMFORGE_RUNS": runs, "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", SERVED], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    atexit.register(_close, holder, runs)
+    assert holder.stdout is not None
+    url = holder.stdout.readline().strip()
+    assert url, f"no Prefect server: see {runs}/prefect/server.log"
+    return url
+
+
+def _close(holder: subprocess.Popen[str], runs: str) -> None:
+    assert holder.stdin is not None
+    holder.stdin.close()
+    holder.wait(30)
+    shutil.rmtree(runs, ignore_errors=True)  # which ends the keeper too
+
+
 def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
+    """The command line in a process of its own, with the tests' Prefect server (`PREFECT_API_URL=""`: with one of its own)."""
     environment = {
         k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")
     }
     environment |= {"SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
+    if "PREFECT_API_URL" not in extra:
+        environment["PREFECT_API_URL"] = prefect_api()
     command = [sys.executable, "-m", "flows.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
@@ -141,7 +206,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory in which the toy was adapted once; tests that change something copy it."""
     place = tmp_path_factory.mktemp("adapted")
     write_toy(place)
-    done = slmforge("adapt", "toy", cwd=place)
+    done = slmforge("adapt", "toy", cwd=place, PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "toy version 1" in done.stdout
     return place

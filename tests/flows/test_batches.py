@@ -25,7 +25,7 @@ from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED
 from tasks.split import Split
 from tasks.tune import pieces, tune
-from tests.conftest import slmforge, write_toy
+from tests.conftest import settled, slmforge, write_toy
 
 SOURCE = "base.source={kind: scratch, vocabulary: 400, hidden: 32, layers: 2, heads: 2, training: {length: 64, trainer: {max_steps: 2}}}"
 SMALL = ("pretrain.length=64", "tune.length=30", "align.length=64", "reward.length=64", "distill.layers=1", SOURCE)
@@ -44,16 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     long = [{"q": "Which one?", "a": f"{'water ' * 80}{side}", "r": rating} for side, rating in (("red", 2), ("blue", 1))]
     with (toy / "data" / "ratings.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in long)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
+    with settled(folder):
         yield folder
-
-
-@pytest.fixture(scope="module")
-def data(place: Path) -> Split:
-    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +149,7 @@ def test_prompts_of_a_reinforcement_end_where_the_model_answers(start: Model, da
 
 
 def test_text_that_a_terminal_would_obey_is_shown_as_what_it_is() -> None:
-    assert batches.visible("a\x1b[2Jb\u202ec\n") == "a\\u001b[2Jb\\u202ec\n"
+    assert batches.disarmed("a\x1b[2Jb\u202ec\n") == "a\\u001b[2Jb\\u202ec\n"
 
 
 def test_words_that_pretraining_adds_are_in_what_is_shown(start: Model, data: Split) -> None:

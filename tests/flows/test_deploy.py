@@ -50,7 +50,7 @@ def history(place: Path, status: str) -> bool:
 
 
 def test_deploy_without_a_lasting_server_is_refused(toy: Path, workplace: Path) -> None:
-    done = slmforge("deploy", "toy", cwd=workplace)
+    done = slmforge("deploy", "toy", cwd=workplace, PREFECT_API_URL="")
     assert done.returncode == 2
     assert "PREFECT_API_URL is not set" in done.stderr
 

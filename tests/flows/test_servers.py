@@ -185,7 +185,7 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
     assert list(artifacts.glob("quantize/*/artifact.json")), "training went on without it"
     server = start_mlflow(tmp_path, port)
     try:
-        again = slmforge("adapt", "toy", "register.name=toy", cwd=tmp_path, **uri)
+        again = slmforge("adapt", "toy", "register.name=toy", cwd=tmp_path, PREFECT_API_URL="", **uri)
         assert again.returncode == 0, again.stderr + again.stdout
         client = MlflowClient(uri["MLFLOW_TRACKING_URI"])
         experiment = client.get_experiment_by_name("toy")
@@ -217,7 +217,7 @@ def test_six_deliverers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_the_screens_answer_where_the_command_says(tmp_path: Path) -> None:
-    done = slmforge("ui", "--once", cwd=tmp_path)
+    done = slmforge("ui", "--once", cwd=tmp_path, PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr
     assert "MLflow   http://127.0.0.1:" in done.stdout
     assert "Prefect  http://127.0.0.1:" in done.stdout

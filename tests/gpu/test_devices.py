@@ -22,6 +22,9 @@ def on_gpu(what: str, **given: Any) -> tuple[Any, dict[str, Any], Any]:
     return network.cpu(), current.measured, learned
 
 
+pair = pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")  # one device shares nothing
+
+
 @pytest.mark.skipif(COUNT < 1, reason=f"needs 1 CUDA device, found {COUNT}")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("what", ["pretrain", "tune", "tune-lora", "align"])
@@ -32,7 +35,7 @@ def test_one_device_learns(what: str, precision: str, workplace: Path) -> None:
     assert "engine" not in measured
 
 
-@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pair
 @pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
 @pytest.mark.parametrize("what", ["pretrain", "tune", "tune-lora", "align"])
 def test_two_devices_learn_what_one_learns(what: str, parallel: str, workplace: Path) -> None:
@@ -44,13 +47,13 @@ def test_two_devices_learn_what_one_learns(what: str, parallel: str, workplace: 
     assert_reloads((network.merge_and_unload() if hasattr(network, "merge_and_unload") else network), workplace / "saved")
 
 
-@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pair
 def test_auto_takes_all_devices(workplace: Path) -> None:
     _, measured, _ = on_gpu("pretrain", devices="auto", batch=COUNT, parallel="zero2", precision="bf16")
     assert measured["devices"] == COUNT
 
 
-@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pair
 @pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
 @pytest.mark.parametrize("what", ["kto", "reward"])
 def test_two_devices_prefer_what_one_prefers(what: str, parallel: str, workplace: Path) -> None:
@@ -69,7 +72,7 @@ def test_two_devices_prefer_what_one_prefers(what: str, parallel: str, workplace
 reinforced = test_launch_rewards.reinforced
 
 
-@pytest.mark.skipif(COUNT < 2, reason=f"needs 2 CUDA devices, found {COUNT}")
+@pair
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("parallel", ["ddp", "zero2", "zero3"])
 @pytest.mark.parametrize("kind", ["grpo", "rloo"])

@@ -18,7 +18,7 @@ from tasks.lib.records import iterate
 from tasks.lib.training import loss_on
 from tasks.split import Split
 from tasks.tune import TuneConfig, tune
-from tests.conftest import ROOT, write_toy
+from tests.conftest import ROOT, settled, write_toy
 from tests.tiny import TinyConfig, tiny
 
 FILE = ROOT / "configs" / "recipes" / "orca2.yaml"
@@ -38,9 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
     rows = list(csv.reader(file.open()))[1:]
     with file.open("w") as stream:
         csv.writer(stream).writerows([["s", "q", "a"], *([MESSAGE if n % 2 else "", *row] for n, row in enumerate(rows))])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
+    with settled(folder):
         yield prepare.under(Direct(), prepare.job(Order("toy")))
 
 
@@ -101,16 +99,16 @@ def test_the_orca2_recipe_shows_the_model_no_erased_message(start: Model, data: 
     rows = list(iterate(data.path, "tune-train"))
     written = sum(row.get("system") == MESSAGE for row in rows)
     assert 0 < written < len(rows)
-    enough = {"steps": 25, "rate": 0.0}
-    erased, seen = _trained_on(_tune(**enough), start, data, monkeypatch)  # type: ignore[arg-type]  # a parameter
+    enough: dict[str, Any] = {"steps": 25, "rate": 0.0}
+    erased, seen = _trained_on(_tune(**enough), start, data, monkeypatch)
     assert erased.data["rows_system_erased"] == written
     assert "What colour" in seen
     assert MESSAGE not in seen
     assert "system" not in seen, "nor an empty turn in its place"
-    kept, seen = _trained_on(_tune(**enough, erase_system=False), start, data, monkeypatch)  # type: ignore[arg-type]  # a parameter
+    kept, seen = _trained_on(_tune(**enough, erase_system=False), start, data, monkeypatch)
     assert MESSAGE in seen
     assert "rows_system_erased" not in kept.data
-    general, seen = _trained_on(_tune(**enough, erase_system=INSTEAD), start, data, monkeypatch)  # type: ignore[arg-type]  # a parameter
+    general, seen = _trained_on(_tune(**enough, erase_system=INSTEAD), start, data, monkeypatch)
     assert general.data["rows_system_erased"] == written
     assert MESSAGE not in seen
     assert INSTEAD in seen

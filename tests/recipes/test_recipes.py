@@ -9,35 +9,21 @@ from typing import Any
 import pytest
 
 from flows.adapt import AdaptConfig
-from flows.prepare import prepare
 from tasks.align import align
 from tasks.classify import classify
 from tasks.lib import config, places, store
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import ConfigError
-from tasks.lib.execute import Direct
-from tasks.lib.flow import Order
 from tasks.lib.model import Model
 from tasks.pretrain import pretrain
 from tasks.split import Split
 from tasks.tune import Lora, tune
-from tests.conftest import ROOT, write_toy
+from tests.conftest import ROOT
 from tests.tiny import DECODERS, ENCODERS, TinyConfig, tiny
 
 RECIPES = sorted(file.stem for file in (ROOT / "configs" / "recipes").glob("*.yaml"))
 METHODS = ("grpo", "orca2")  # recipes of a way to train, on a base that has a recipe here; each is tested in a file of its own
 TINY = {"length": 64, "accumulation": 1, "batch": 8}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The toy's split, in a runs folder for the module."""
-    folder = tmp_path_factory.mktemp("recipes")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield prepare.under(Direct(), prepare.job(Order("toy")))
 
 
 def _written(name: str) -> AdaptConfig:

@@ -6,20 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from flows.prepare import prepare
 from tasks.distill import DistillConfig, distill
 from tasks.lib import models, objectives, store, tracking
 from tasks.lib.collations import Collation
 from tasks.lib.errors import ConfigError
-from tasks.lib.execute import Direct
-from tasks.lib.flow import Order
 from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED
 from tasks.lib.records import iterate
 from tasks.lib.training_config import TrainingConfig
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.split import Split
-from tests.conftest import write_toy
 from tests.tiny import BERT, DECODERS, ENCODERS, TinyConfig, model_of, tiny, tokenizer_of
 
 DEPTHS: dict[str, dict[str, Any]] = {
@@ -28,17 +24,6 @@ DEPTHS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 QUICK = {"length": 64, "learning_rate": 3e-3, "layers": 1, "control": False}
 TRIPLE = {"weight": 0.9, "hidden": 3.0, "temperature": 2.0}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The toy's split, in a runs folder for the module."""
-    folder = tmp_path_factory.mktemp("distilling")
-    write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
-        yield prepare.under(Direct(), prepare.job(Order("toy")))
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +51,9 @@ def _stack(model: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(ENCODERS | DECODERS))
 def test_a_student_has_the_layers_that_were_picked_and_all_else_of_its_teacher(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = _deep(name, 4, monkeypatch)
-    for taken, picked in (("even", [0, 3]), ("stride", [0, 2])):
-        student = models.fewer_layers(teacher, 2, taken).eval()  # type: ignore[arg-type]  # a parameter
+    ways: dict[models.Taken, list[int]] = {"even": [0, 3], "stride": [0, 2]}
+    for taken, picked in ways.items():
+        student = models.fewer_layers(teacher, 2, taken).eval()
         assert student.config.num_hidden_layers == 2 == len(_stack(student))
         for number, layer in enumerate(_stack(student)):
             for (key, mine), its in zip(layer.state_dict().items(), _stack(teacher)[picked[number]].state_dict().values(), strict=True):
@@ -84,8 +70,9 @@ def test_half_of_twelve_layers_are_those_of_the_paper_or_of_its_code(monkeypatch
     teacher = _deep("bert", 12, monkeypatch)
     for number, layer in enumerate(_stack(teacher)):
         layer.output.dense.bias.data.fill_(number)
-    for taken, picked in (("even", [0, 2, 4, 7, 9, 11]), ("stride", [0, 2, 4, 6, 8, 10])):
-        student = models.fewer_layers(teacher, 6, taken)  # type: ignore[arg-type]  # a parameter
+    ways: dict[models.Taken, list[int]] = {"even": [0, 2, 4, 7, 9, 11], "stride": [0, 2, 4, 6, 8, 10]}
+    for taken, picked in ways.items():
+        student = models.fewer_layers(teacher, 6, taken)
         assert [int(layer.output.dense.bias[0]) for layer in _stack(student)] == picked
 
 

@@ -21,7 +21,7 @@ from tasks.lib.records import iterate
 from tasks.lib.score import TaskScore
 from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split, SplitConfig, split
-from tests.conftest import CARD, TASK, write_toy
+from tests.conftest import CARD, TASK, settled, write_toy
 from tests.datasets import ingested, resolved
 from tests.tasks.test_page import rendered, scores, words
 
@@ -34,19 +34,10 @@ QUICK = EvaluateConfig(texts=2, length=64, answers=0, limit=6, speed_tokens=4, u
 def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One runs folder for the module; the toy domain has a second task, which is marked as general."""
     place = tmp_path_factory.mktemp("general")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setenv("SLMFORGE_RUNS", str(place / "runs"))
+    with settled(place):
         toy = write_toy(place)
         (toy / "eval" / "hue.yaml").write_text(TASK.replace("task: colour", "task: hue") + "general: true\n")
         yield place
-
-
-@pytest.fixture(scope="module")
-def data(place: Path) -> Split:
-    """The toy domain, split."""
-    made: Split = prepare.under(Direct(), prepare.job(Order("toy")))
-    return made
 
 
 @pytest.fixture(scope="module")

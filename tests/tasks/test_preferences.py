@@ -21,7 +21,7 @@ from tasks.lib.model import Aligned, Model
 from tasks.lib.training_config import TrainingConfig
 from tasks.reward import RewardConfig, reward
 from tasks.split import Split
-from tests.conftest import write_toy
+from tests.conftest import settled, write_toy
 
 TINY = Scratch(vocabulary=400, hidden=64, layers=2, heads=4, training=TrainingConfig(tokens=30_000, length=64, learning_rate=2e-3))
 COLOURS = {"apple": "red", "river": "blue", "stone": "red", "cloud": "blue"}
@@ -41,9 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("preferences")
     toy = write_toy(folder)
     (toy / "data" / "ratings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rated()))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
+    with settled(folder):
         yield folder
 
 

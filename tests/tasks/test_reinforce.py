@@ -25,7 +25,7 @@ from tasks.reinforce import Grpo, ReinforceConfig, Rloo, reinforce
 from tasks.reward import RewardConfig, reward
 from tasks.split import Split
 from tasks.tune import TuneConfig, tune
-from tests.conftest import write_toy
+from tests.conftest import settled, write_toy
 
 TINY = Scratch(vocabulary=400, hidden=64, layers=2, heads=4, training=TrainingConfig(tokens=30_000, length=64, learning_rate=2e-3))
 COLOURS = {"apple": "red", "river": "blue"}
@@ -59,9 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     guess = random.Random(5)
     write_answers(toy, COLOURS.__getitem__)
     write_answers(folder / "domains" / "guesses", lambda thing: "green" if guess.random() < 0.6 else COLOURS[thing])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("SLMFORGE_RUNS", str(folder / "runs"))
+    with settled(folder):
         yield folder
 
 
