@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from flows.prepare import prepare
+from tasks.lib import examine
 from tasks.lib.environment import quiet
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.split import Split
+from tests.preloaded import Preloaded
 
 quiet()
 
@@ -147,9 +150,16 @@ def toy(workplace: Path) -> Path:
     return write_toy(workplace)
 
 
+@pytest.fixture
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions to libraries are answered in this process, which has loaded them; that a process of its own does is tested elsewhere."""
+    monkeypatch.setattr(examine, "_ask", lambda subject, question: json.loads(json.dumps(examine.SUBJECTS[subject](question))))
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+ANSWERS = "SLMFORGE_TEST_ANSWERS"
 SERVED = "from tasks.lib import servers\nlease = servers.Lease()\nprint(servers.prefect_api(), flush=True)\ninput()"
 
 
@@ -179,14 +189,44 @@ def _close(holder: subprocess.Popen[str], runs: str) -> None:
     shutil.rmtree(runs, ignore_errors=True)  # which ends the keeper too
 
 
+LIGHT = ("accept", "add", "check", "new", "plan", "review", "rows", "show", "verify", "why")  # commands that load neither torch nor Prefect
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A folder for what libraries have answered, which all test processes share; they inherit its name."""
+    if not hasattr(session.config, "workerinput"):
+        os.environ[ANSWERS] = tempfile.mkdtemp(prefix="slmforge-examined-")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(os.environ.pop(ANSWERS))
+
+
+def _remember(runs: Path) -> None:
+    """What libraries have answered to one test's command line, those of others need not ask again: it takes five seconds."""
+    if not (runs / "examined").exists():
+        runs.mkdir(parents=True, exist_ok=True)
+        (runs / "examined").symlink_to(os.environ[ANSWERS])
+
+
+@functools.cache
+def preloaded() -> Preloaded:
+    """One process that has loaded what the light commands need, for this test process."""
+    return Preloaded(ROOT)
+
+
 def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, with the tests' Prefect server (`PREFECT_API_URL=""`: with one of its own)."""
     environment = {
         k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")
     }
     environment |= {"SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
+    _remember(Path(environment["SLMFORGE_RUNS"]))
     if "PREFECT_API_URL" not in extra:
         environment["PREFECT_API_URL"] = prefect_api()
+    if not extra and words[0] in LIGHT and (cwd / "domains").is_dir():
+        return preloaded().run(words, cwd, environment)
     command = [sys.executable, "-m", "flows.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
@@ -202,11 +242,17 @@ def cli(workplace: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory in which the toy was adapted once; tests that change something copy it."""
-    place = tmp_path_factory.mktemp("adapted")
-    write_toy(place)
-    done = slmforge("adapt", "toy", cwd=place, PREFECT_API_URL="")
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "toy version 1" in done.stdout
+def adapted(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A working directory in which the toy was adapted once for all test processes; tests that change something copy it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    place, done = shared / "adapted", shared / "adapted.done"
+    with FileLock(shared / "adapted.lock"):
+        if not done.exists():
+            shutil.rmtree(place, ignore_errors=True)  # of a test process that could not make it
+            write_toy(place)
+            made = slmforge("adapt", "toy", cwd=place, PREFECT_API_URL="")
+            assert made.returncode == 0, made.stderr + made.stdout
+            assert "toy version 1" in made.stdout
+            done.touch()
     return place

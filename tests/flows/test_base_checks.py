@@ -13,6 +13,7 @@ from tasks.lib import base_checks, models
 from tasks.lib.flow import Order
 from tests.conftest import WORDS, Run
 
+pytestmark = pytest.mark.usefixtures("asked_here")
 SHORT = ("pretrain.length=64", "tune.length=64", "align.length=64", "distill.length=64", "distill.layers=1")
 THINKS = models.CHAT_TEMPLATE.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>")
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + models.CHAT_TEMPLATE

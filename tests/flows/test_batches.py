@@ -27,6 +27,7 @@ from tasks.split import Split
 from tasks.tune import pieces, tune
 from tests.conftest import settled, slmforge, write_toy
 
+pytestmark = pytest.mark.usefixtures("asked_here")
 SOURCE = "base.source={kind: scratch, vocabulary: 400, hidden: 32, layers: 2, heads: 2, training: {length: 64, trainer: {max_steps: 2}}}"
 SMALL = ("pretrain.length=64", "tune.length=30", "align.length=64", "reward.length=64", "distill.layers=1", SOURCE)
 REWARDS = "rewards:\n  - {name: short, kind: length, words: 2}\n"

@@ -31,7 +31,17 @@ def faults(**trainers: dict[str, Any]) -> dict[str, str]:
     return {stage: found for stage, found, _ in examine.answer("trainer", question)}
 
 
-def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_stage(toy: Path, cli: Run, workplace: Path) -> None:
+@pytest.fixture
+def examined(workplace: Path) -> Path:
+    """A memory of its own for what libraries have answered."""
+    folder = workplace / "runs" / "examined"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_stage(
+    toy: Path, cli: Run, workplace: Path, examined: Path
+) -> None:
     word = "align.trainer={learnign_rate: 0.1, optin: sgd}"
     said = blockers(cli, word)
     assert "align: trainer.learnign_rate: DPOConfig has no such argument" in said
@@ -41,12 +51,12 @@ def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_sta
     assert done.returncode == CONFIG, done.stderr
     assert "align.trainer.learnign_rate: write `align.learning_rate:`" in done.stderr
     assert not (workplace / "runs" / "artifacts").exists(), "no stage has run"
-    assert len(list((workplace / "runs" / "examined").glob("trainer-*"))) == 1, "the second question was answered from memory"
+    assert len(list(examined.glob("trainer-*"))) == 1, "the second question was answered from memory"
 
 
-def test_a_trainer_that_says_nothing_asks_no_library(toy: Path, cli: Run, workplace: Path) -> None:
+def test_a_trainer_that_says_nothing_asks_no_library(toy: Path, cli: Run, examined: Path) -> None:
     assert blockers(cli, code=0) == ""
-    assert not list((workplace / "runs" / "examined").glob("trainer-*"))
+    assert not list(examined.glob("trainer-*"))
 
 
 @pytest.mark.parametrize("key", [*OWN_FIELDS, *FIXED])
@@ -69,7 +79,7 @@ def test_steps_that_are_none_are_refused(steps: Any) -> None:
         TrainingConfig(trainer={"max_steps": steps})
 
 
-def test_each_trainer_takes_what_it_knows_and_says_what_it_does_not(workplace: Path) -> None:
+def test_each_trainer_takes_what_it_knows_and_says_what_it_does_not(workplace: Path, asked_here: None) -> None:
     taken = {"max_steps": 3, "optim": "sgd", "max_grad_norm": 1, "gradient_checkpointing": True}
     known: dict[str, Any] = {stage: {**taken, "adam_beta2": 0.95} for stage in preflight.TRAININGS}
     assert faults(**{**known, "align": {"label_smoothing": 0.1}}) == {}

@@ -1,0 +1,80 @@
+"""A process that has loaded the libraries of the light commands and forks a command line for every request.
+
+To load them takes three of the four seconds that a `check` of a toy needs. What is forked is a process of its own, with its own
+environment, folder and streams, in which `flows.cli` runs from the beginning and which ends as any interpreter does. What a
+command imports by itself is tested with fresh interpreters, in `test_rooms.py` and `test_adapt.py`.
+
+A request is a line of JSON on stdin, the answer a line on stdout: the exit status.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("pandas", "scipy.stats", "pyarrow.parquet", "lxml.etree", "openpyxl", "great_expectations", "charset_normalizer", "jinja2")
+
+
+class Preloaded:
+    """The process, started at the first request."""
+
+    def __init__(self, root: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        command = [sys.executable, "-m", "tests.preloaded"]
+        self._process = subprocess.Popen(
+            command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def run(self, words: tuple[str, ...], cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """The command line's exit status and what it wrote."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with tempfile.TemporaryDirectory() as folder:
+            files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
+            print(json.dumps([words, str(cwd), environment, files]), file=self._process.stdin)
+            status = int(self._process.stdout.readline())
+            out, err = (Path(file).read_text(encoding="utf-8") for file in files)
+        return subprocess.CompletedProcess(words, status, out, err)
+
+
+def main() -> None:
+    """Answer requests; returns only in a child, which then ends as its command line does."""
+    from tasks.lib.environment import quiet
+
+    before = dict(os.environ)
+    quiet()
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    os.environ.clear()
+    os.environ.update(before)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            answers.close()
+            return _become(*json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers)
+    return None
+
+
+def _become(words: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> Any:
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for handle, name in ((0, os.devnull), *zip((1, 2), files, strict=True)):
+        opened = os.open(name, os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
+        os.dup2(opened, handle)
+        os.close(opened)
+    sys.argv = ["slmforge", *words]
+    from flows.cli import main as slmforge
+
+    return slmforge(args=words, prog_name="slmforge")
+
+
+if __name__ == "__main__":
+    main()
