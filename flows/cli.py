@@ -52,7 +52,7 @@ for command in cli_data.COMMANDS:
 @click.option("--by", metavar="SCORE", help="The score that trials are compared by [the domain's first task].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def sweep(name: str, over: tuple[str, ...], until: str | None, by: str | None, as_json: bool, **order: Any) -> None:
-    """Try combinations of settings on domain NAME and compare their scores; what they have in common is made once."""
+    """Try combinations of settings and compare their scores. What they have in common is made once."""
     from flows import commands
     from flows import sweep as searching
 
@@ -67,7 +67,7 @@ def sweep(name: str, over: tuple[str, ...], until: str | None, by: str | None, a
               help="Also show the first N examples of each training, token by token [2], and what is cut.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def plan(name: str, flow: str, as_json: bool, batches: int | None, **order: Any) -> None:
-    """Show every stage as cached or to run, with the reason, and every blocker."""
+    """Show which stages would run and why, and what blocks them."""
     from flows import commands
 
     sys.exit(BLOCKED if commands.plan(commands.order(name, **order), flow, as_json, batches) else 0)
@@ -77,7 +77,7 @@ def plan(name: str, flow: str, as_json: bool, batches: int | None, **order: Any)
 @click.argument("name")
 @ordered
 def adapt(name: str, **order: Any) -> None:
-    """Adapt a model to domain NAME: the whole pipeline; what is cached is not done again."""
+    """Adapt a model to domain NAME: the whole pipeline. What is cached is not done again."""
     from flows import commands
 
     commands.run(commands.order(name, **order), "adapt")
@@ -87,7 +87,7 @@ def adapt(name: str, **order: Any) -> None:
 @click.argument("name")
 @ordered
 def rlhf(name: str, **order: Any) -> None:
-    """Adapt a model to domain NAME with a reward model and reinforcement learning; what is cached is not done again."""
+    """Adapt a model with rewards and reinforcement learning. What is cached is not done again."""
     from flows import commands
 
     commands.run(commands.order(name, **order), "rlhf")
@@ -97,7 +97,10 @@ def rlhf(name: str, **order: Any) -> None:
 @click.argument("name")
 @ordered
 def classify(name: str, **order: Any) -> None:
-    """Make a classifier of domain NAME from an encoder (--config classify) or a decoder; what is cached is not done again."""
+    """Make a classifier of domain NAME.
+
+    It is made from an encoder (--config classify) or a decoder; what is cached is not done again.
+    """
     from flows import commands
 
     commands.run(commands.order(name, **order), "classify")
@@ -120,7 +123,10 @@ def evaluate(name: str, model: str | None, **order: Any) -> None:
 @ordered
 @click.option("--version", metavar="N", help="As it stands behind this version of the model.")
 def show(name: str, stage: str | None, version: str | None, **order: Any) -> None:
-    """Show the resolved configuration of domain NAME, or the record of the last STAGE, of an artifact, or of a version."""
+    """Show the configuration of domain NAME, or a stage's record.
+
+    The record is that of the last STAGE, of an artifact, or of a version.
+    """
     from flows import commands
 
     if stage is not None and "=" in stage:  # a setting, not a stage
@@ -135,7 +141,7 @@ def show(name: str, stage: str | None, version: str | None, **order: Any) -> Non
 @ordered
 @of_flow
 def why(name: str, stage: str, flow: str, **order: Any) -> None:
-    """Say why STAGE of domain NAME is cached or will run: the field that changed."""
+    """Say why a stage is cached or will run: the field that changed."""
     from flows import commands
 
     commands.why(commands.order(name, **order), flow, stage)
@@ -146,7 +152,7 @@ def why(name: str, stage: str, flow: str, **order: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 @click.option("--here", is_flag=True, help="Send what waits for another MLflow to the one that is set now.")
 def runs(name: str | None, as_json: bool, here: bool) -> None:
-    """List flow runs, deliver what waits for MLflow, and close its runs that were killed."""
+    """List flow runs, and deliver what waits for MLflow. Its runs that were killed are closed."""
     from flows import runs as listing
 
     listing.runs(name, as_json, here)
@@ -157,7 +163,7 @@ def runs(name: str | None, as_json: bool, here: bool) -> None:
 @click.option("--version", metavar="N", help="What stands behind this version of the domain's model [everything].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def verify(name: str | None, version: str | None, as_json: bool) -> None:
-    """Read the files of domain NAME, or of one artifact, or all, again, and compare them with their records."""
+    """Compare files with their records. Those of domain NAME, or of one artifact, or all, are read again."""
     from flows import verify as verifying
 
     sys.exit(0 if verifying.verify(name, version, as_json) else DIFFERS)
@@ -179,7 +185,7 @@ def ui(once: bool) -> None:
 @click.option("--mirror", metavar="DIR", envvar="SLMFORGE_MIRROR", help="A folder that holds published files.")
 @click.option("--cron", metavar="CRON", help="Instead of the card's schedule.")
 def deploy(names: tuple[str, ...], **options: Any) -> None:
-    """Register the scheduled retraining of domains NAMES (all that have a schedule) with Prefect."""
+    """Schedule the retraining of domains NAMES with Prefect. Without a name: of all that have a schedule."""
     from flows import serve
 
     serve.deploy(names, **options)
@@ -188,7 +194,7 @@ def deploy(names: tuple[str, ...], **options: Any) -> None:
 @main.command()
 @click.argument("what", type=click.Choice(["domain", "config", "expectations"]))
 def schema(what: str) -> None:
-    """Print a JSON Schema, so that editors complete and check the YAML."""
+    """Print a JSON Schema, with which editors complete YAML files."""
     from flows import commands
 
     click.echo(json.dumps(commands.schema(what), indent=1))

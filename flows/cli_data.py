@@ -29,7 +29,10 @@ def new(name: str) -> None:
 @click.option("--map", "maps", multiple=True, metavar="FIELD=TEMPLATE", help="A field and its template, in place of the proposed map.")
 @click.option("--yes", "agreed", is_flag=True, help="Write the proposal without asking.")
 def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed: bool, **given: str | None) -> None:
-    """Look at FILE (or a folder of files), propose how it is read, and write its entry into the card of domain NAME."""
+    """Add a FILE or a folder of files to domain NAME.
+
+    It is looked at, how it is read is proposed, and its entry is written into the domain's card.
+    """
     from flows import add as adding
 
     adding.add(name, Path(file), {"name": called, **given}, maps, agreed)
@@ -40,7 +43,7 @@ def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed:
 @ordered
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def check(name: str, as_json: bool, **order: Any) -> None:
-    """Read, judge, clean and split the data of domain NAME; show what became of every row."""
+    """Check the data of domain NAME, and say what became of every row."""
     from flows import checking, commands
 
     checking.check(commands.order(name, **order), as_json)
@@ -59,7 +62,7 @@ def check(name: str, as_json: bool, **order: Any) -> None:
 @click.option("--csv", "out", metavar="FILE", help="Write all of them to a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def rows(name: str, artifact: str | None, version: str | None, **given: Any) -> None:
-    """Look at the rows of domain NAME, now or of an older artifact: what the model sees, or what was set aside and why."""
+    """Show rows of domain NAME that are used, or set aside. They are those of now, or of an older artifact."""
     from flows import commands
     from flows import rows as looking
 
@@ -79,7 +82,10 @@ def rows(name: str, artifact: str | None, version: str | None, **given: Any) -> 
 @click.option("--per-document", type=click.IntRange(1), metavar="K", help="So many passages of one document at most.")
 @click.option("--out", metavar="FILE.xlsx|FILE.csv", help="The sheet, a new file [NAME-DATASET-drafts.xlsx].")
 def draft(name: str, dataset: str, model: str, limit: int, per_document: int | None, out: str | None, **order: Any) -> None:
-    """Let a local model draft questions and answers from a corpus DATASET of domain NAME, as a sheet for an expert."""
+    """Draft questions and answers with a local model, for an expert.
+
+    They are drawn from a corpus DATASET of domain NAME and written to a sheet.
+    """
     from flows import commands
     from flows import draft as drafting
 
@@ -92,7 +98,7 @@ def draft(name: str, dataset: str, model: str, limit: int, per_document: int | N
 @click.option("--reviewer", required=True, metavar="PERSON", help="Who has filled in the sheet.")
 @click.option("--yes", "agreed", is_flag=True, help="Write without asking.")
 def review(name: str, sheet: str, reviewer: str, agreed: bool) -> None:
-    """Check a SHEET of drafts that an expert has filled in, and make data of domain NAME of it."""
+    """Make data of domain NAME from a SHEET that an expert filled in."""
     from flows import review as reviewing
 
     reviewing.review(name, Path(sheet), reviewer, agreed)
@@ -104,7 +110,7 @@ def review(name: str, sheet: str, reviewer: str, agreed: bool) -> None:
 @click.option("--by", "who", required=True, metavar="NAME", help="Who accepts the data.")
 @click.option("--why", required=True, metavar="REASON", help="Why they are as they should be.")
 def accept(name: str, who: str, why: str, **order: Any) -> None:
-    """Accept the data of domain NAME as they are now: drift is measured against this snapshot."""
+    """Accept the data of domain NAME as they are now. Drift is measured against this snapshot."""
     from flows import accept as accepting
     from flows import commands
 

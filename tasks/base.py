@@ -78,7 +78,7 @@ def _from_scratch(out: Path, cfg: Scratch) -> None:
     """Train a tokenizer and a model on the training part of the general text."""
     from transformers import set_seed
 
-    from tasks.lib import models, objectives, tracking
+    from tasks.lib import models, objectives, progress, tracking
 
     texts, settings = documents(), cfg.training
     encoder = cfg.architecture == "encoder"
@@ -87,7 +87,8 @@ def _from_scratch(out: Path, cfg: Scratch) -> None:
     make = models.new_encoder if encoder else models.new_decoder
     model = make(tokenizer, cfg.hidden, cfg.layers, cfg.heads, cfg.positions)
     objective = objectives.choose(model, tokenizer, settings.length, cfg.mask)
-    blocks = objective.blocks((piece for text in texts for piece in objective.encoder.document(text)), settings.seed)
+    shown = progress.rows(texts, "tokenise documents", len(texts), " documents")
+    blocks = objective.blocks((piece for text in shown for piece in objective.encoder.document(text)), settings.seed)
     learned = objective.fit(model, blocks, settings, "base")
     tracking.measure(**objective.encoder.tally.facts(), **learned.facts, **objective.facts())
     models.save(model, tokenizer, out)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.lib import cleaning, progress, tracking
+from tasks.lib import cleaning, tracking
 from tasks.lib.config import StageConfig
-from tasks.lib.records import ROLES, Records, RecordWriter, advance, iterate
+from tasks.lib.records import ROLES, Records, RecordWriter, advance
 from tasks.lib.stage import stage
 
 
@@ -22,7 +22,7 @@ def clean(out: Path, cfg: CleanConfig, records: Records) -> Records:
     changed = 0
     with RecordWriter(out) as writer:
         for role in ROLES:
-            for row in progress.rows(iterate(records.path, role), f"clean {role}"):
+            for row in records.each(role, "clean"):
                 new, fault = cleaning.put_right(row, cfg.min_chars)
                 changed += new != row
                 if fault is None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.lib import digests, progress
+from tasks.lib import digests
 from tasks.lib.asked import compared
 from tasks.lib.chats import told
 from tasks.lib.cleaning import folded
 from tasks.lib.config import StageConfig
 from tasks.lib.near import NearDuplicates
-from tasks.lib.records import CONTENT, ROLES, Records, RecordWriter, Row, advance, iterate
+from tasks.lib.records import CONTENT, ROLES, Records, RecordWriter, Row, advance
 from tasks.lib.stage import stage
 
 
@@ -28,10 +28,10 @@ def dedup(out: Path, cfg: DedupConfig, records: Records) -> Records:
     """Keep the first of each set of repeats; set aside every row of a contradiction."""
     with RecordWriter(out) as writer:
         for role in ROLES:
-            contradicted = _contradictions(records.path, role)
+            contradicted = _contradictions(records, role)
             seen: dict[str, str] = {}
             near = NearDuplicates(cfg.threshold, cfg.shingle) if cfg.near and role == "corpus" else None
-            for row in progress.rows(iterate(records.path, role), f"dedup {role}"):
+            for row in records.each(role, "dedup"):
                 key = _key(row)
                 if (reason := contradicted.get(row["id"])) is not None:
                     writer.set_aside(row, reason)
@@ -65,13 +65,13 @@ def _value(text: str) -> str:
         return folded(text)
 
 
-def _contradictions(folder: Path, role: str) -> dict[str, str]:
+def _contradictions(records: Records, role: str) -> dict[str, str]:
     """Row ids of one role that contradict another row: same question, another label, value, rating or winner.
 
     Without choices, a molecule's answer of one word is a value: there is one of it. Longer texts may differ.
     """
     answers: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in map(compared, iterate(folder, role)):
+    for row in map(compared, records.each(role, "compare")):
         asked = (row["dataset"], row.get("system", ""), told(row.get("history", [])), row.get("prompt", ""))
         if "rating" in row:
             answers["rating", *asked, row["answer"]][str(row["rating"])].append(row["id"])

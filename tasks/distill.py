@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.lib import progress
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -81,10 +82,10 @@ def _pieces(objective: Any, data: Split, cfg: DistillConfig, draws: Draws) -> An
     """Documents of the training part; then, for a decoder, exchanges."""
     encoder = objective.encoder
     texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
-    for text, source in texts:
+    for text, source in progress.rows(texts, "tokenise documents", len(texts), " documents"):
         yield from encoder.document(text, source)
     if objective.name == "causal":
-        for row in draws.of(iterate(data.path, "tune-train")):
+        for row in draws.of(progress.rows(iterate(data.path, "tune-train"), "tokenise exchanges", data.counts.get("tune-train"))):
             yield from encoder.exchange(row)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.lib import progress
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.domain import Suite
 from tasks.lib.environment import muted
@@ -81,14 +82,17 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     tokenizer = models.load_tokenizer(model.path)
     dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
     network = models.load(model.path, dtype=dtype).to(place).eval()
-    bits = {part: scoring.bits_per_byte(network, tokenizer, held_out[part], cfg.length, cfg.batch) for part in held_out}
+    bits = {
+        part: scoring.bits_per_byte(network, tokenizer, texts_, cfg.length, cfg.batch, f"{part} bits per byte")
+        for part, texts_ in held_out.items()
+    }
     with muted():
         tasks = scoring.run_tasks(network, tokenizer, suite.of_domain(), sets, cfg)
         general = _general(out, network, tokenizer, suite, data, sets, cfg)
         untrained, no_untrained = _untrained(network, tokenizer, suite, sets, cfg, model)
     tasks = _compared(tasks, suite, data, sets, cfg)
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
-    answers = [_answered(network, tokenizer, row) for row in prompts]
+    answers = [_answered(network, tokenizer, row) for row in progress.rows(prompts, "sample answers", len(prompts), " answers")]
     sample = prompts[0]["prompt"] if prompts else "The"
     tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))
     tracking.measure(**{f"task_{score.task}_untrained": score.value for score in untrained if score.value is not None})

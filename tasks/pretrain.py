@@ -98,14 +98,15 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights:
 
 def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
     """Train from the start with this share of replay."""
-    from tasks.lib import models, objectives
+    from tasks.lib import models, objectives, progress
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     extension = _extended(network, tokenizer, cfg, data) if cfg.new_tokens else None
     objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask)
     encoder, draws = objective.encoder, Draws(weights)
     texts, counted = mixture(data, replay, cfg.seed, draws)
-    blocks = objective.blocks((piece for text, source in texts for piece in encoder.document(text, source)), cfg.seed)
+    shown = progress.rows(texts, "tokenise documents", len(texts), " documents")
+    blocks = objective.blocks((piece for text, source in shown for piece in encoder.document(text, source)), cfg.seed)
     before = {kind: _held_out(objective, network, data, kind) for kind in ("corpus", "general")}
     learned = objective.fit(network, blocks, cfg, "pretrain")
     losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}

@@ -13,7 +13,7 @@ from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.pairs import pairs_of
-from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, iterate, lost, texts
+from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, lost, texts
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 
@@ -59,19 +59,19 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
         DataError: if a training row asks what a declared evaluation row asks, naming both.
     """
     with RecordWriter(out) as writer:
-        work = _Splitting(out, cfg, records.path, writer)
-        for row in iterate(records.path, "eval"):
+        work = _Splitting(out, cfg, records, writer)
+        for row in records.each("eval", "split"):
             work.hold_out(row, row["dataset"])
-        for row in iterate(records.path, "general"):
+        for row in records.each("general", "split"):
             work.keep(row, "general", {_group(row)} if is_heldout(row["text"]) else set())
         for role in ("corpus", "tune"):
-            valid = _groups((row for row in iterate(records.path, role) if row["id"] not in work.held), cfg.valid)
-            for row in iterate(records.path, role):
+            valid = _groups((row for row in records.each(role, "group") if row["id"] not in work.held), cfg.valid)
+            for row in records.each(role, "split"):
                 if row["id"] in work.held:
                     work.hold_out(row, f"{row['dataset']}-heldout")
                 elif not work.overlaps(row):
                     work.keep(row, role, valid)
-        work.preferences(records.path)
+        work.preferences(records)
     ledger = advance(records.ledger, writer)
     counts, sets = dict(sorted(work.counts.items())), dict(sorted(work.sets.items()))
     return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes())
@@ -88,14 +88,14 @@ class _Held(NamedTuple):
 class _Splitting:
     """One split under way: what is held out, where rows go, and how many went."""
 
-    def __init__(self, out: Path, cfg: SplitConfig, source: Path, writer: RecordWriter) -> None:
+    def __init__(self, out: Path, cfg: SplitConfig, source: Records, writer: RecordWriter) -> None:
         self._out, self._cfg, self._writer = out, cfg, writer
         self.held, self._held_questions, self._beginnings = _held_out(source)
         messages = asked.Messages()
-        for row in iterate(source, "eval"):
+        for row in source.each("eval", "read"):
             messages.add(row)
         self._asked: dict[str, Any] = {}
-        for row in iterate(source, "eval"):
+        for row in source.each("eval", "note"):
             self._asked.update(dict.fromkeys(asked.measured(row, told_apart=messages.differ(row)), row["id"]))
             self._beginnings.update(asked.begun(row, told_apart=messages.differ(row)))
         self.counts: Counter[str] = Counter()
@@ -151,9 +151,9 @@ class _Splitting:
             return False
         return True
 
-    def preferences(self, source: Path) -> None:
+    def preferences(self, source: Records) -> None:
         """Turn preference rows into (chosen, rejected) pairs; a pair of equal sides and a rated row without a counterpart are set aside."""
-        rows = [row for row in iterate(source, "preference") if not self.overlaps(row)]
+        rows = [row for row in source.each("preference", "pair") if not self.overlaps(row)]
         valid = _groups(rows, self._cfg.valid)
         made = pairs_of(rows)
         for pair in made.pairs:
@@ -193,19 +193,19 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(folder: Path) -> _Held:
+def _held_out(source: Records) -> _Held:
     """The rows held out of tune datasets: whole groups, by digest. Of rows only digests are kept, 16 bytes of a group's."""
     sizes: dict[str, Counter[bytes]] = defaultdict(Counter)
     wanted: dict[str, int] = {}
     messages = asked.Messages()
-    for row in iterate(folder, "tune"):
+    for row in source.each("tune", "weigh"):
         if row.get("holdout"):
             sizes[row["dataset"]][_short(row)] += 1
             wanted[row["dataset"]] = row["holdout"]
             messages.add(row)
-    chosen = {name: _chosen(name, groups, wanted[name], folder) for name, groups in sizes.items()}
+    chosen = {name: _chosen(name, groups, wanted[name], source.path) for name, groups in sizes.items()}
     held = _Held(set(), set(), set())
-    for row in iterate(folder, "tune"):
+    for row in source.each("tune", "hold out"):
         if row.get("holdout") and _short(row) in chosen[row["dataset"]]:
             held.ids.add(row["id"])
             held.asks.update(asked.measured(row, told_apart=messages.differ(row)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.lib import asked
+from tasks.lib import asked, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -99,7 +99,7 @@ def pieces(encoder: Any, data: Split, cfg: TuneConfig, draws: Draws) -> tuple[li
     """Pieces of the training exchanges, and of the documents that are replayed beside them; how many rows lost their system message."""
     erased = Counter[str]() if cfg.erase_system is False else Counter(rows_system_erased=0)
     exchanges = []
-    for row in draws.of(iterate(data.path, "tune-train")):
+    for row in draws.of(progress.rows(iterate(data.path, "tune-train"), "tokenise exchanges", data.counts.get("tune-train"))):
         exchanges += encoder.exchange(_shown(row, cfg.erase_system, erased))
     return exchanges, _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws), erased
 

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -37,6 +38,8 @@ QUIET = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "PREFECT_CLI_PROMPT": "false",
 }
+
+SCREENS: list[TextIO] = []  # stderr as it was before each `muted` that is on, the first of them first
 
 # mallopt(3) parameters, from <malloc.h>
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -69,10 +72,17 @@ def keep_heap() -> bool:
     return all(mallopt(name, value) == 1 for name, value in wanted.items())
 
 
+def screen() -> TextIO:
+    """The stderr that people read, whatever is muted."""
+    return SCREENS[0] if SCREENS else sys.stderr
+
+
 @contextmanager
 def muted() -> Iterator[None]:
     """Keep the chatter of a library off the terminal; if it fails, what it said is shown after all."""
     kept = {stream: os.dup(stream.fileno()) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None}
+    before = os.fdopen(list(kept.values())[-1], "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    SCREENS.append(before)
     with tempfile.TemporaryFile() as said:
         for stream in kept:
             stream.flush()
@@ -85,6 +95,8 @@ def muted() -> Iterator[None]:
             if failed:
                 said.seek(0)
                 os.write(list(kept.values())[-1], said.read())
+            SCREENS.remove(before)
+            before.flush()
             for stream, handle in kept.items():
                 stream.flush()
                 os.dup2(handle, stream.fileno())

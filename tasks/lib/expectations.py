@@ -79,7 +79,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             by_row = iter([judging.by_row(suite)])
         else:
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
-            by_row = in_order(_judge_shard, jobs, workers, elsewhere=False)
+            by_row = progress.rows(in_order(_judge_shard, jobs, workers, elsewhere=False), f"check {role}", len(jobs), " files")
         result = judging.judge(suite, by_row)
         verdicts += [_verdict(role, found, sensitive) for found in result.results]
         if docs is not None:
@@ -129,10 +129,12 @@ class _Judging:
         expectations = [expectation for expectation in _each(suite) if _is_by_row(expectation)]
         batches = self._frames.batches(self._columns(expectations), shard) if expectations else []
         merged: Results = {}
-        for table in progress.rows(batches, f"check {self._role}"):
-            for found in self._validate(table, expectations).results:
-                _raise_what_it_raised(self._role, found)
-                merge(merged, {_key(found.expectation_config): trimmed(found)})
+        with progress.Bar(f"check {self._role}", self._frames.rows, " rows") as bar:
+            for table in batches:
+                for found in self._validate(table, expectations).results:
+                    _raise_what_it_raised(self._role, found)
+                    merge(merged, {_key(found.expectation_config): trimmed(found)})
+                bar.advance(len(table))
         return merged
 
     def judge(self, suite: Any, by_row: Iterable[Results]) -> Any:
@@ -140,7 +142,8 @@ class _Judging:
         merged: Results = {}
         for found in by_row:
             merge(merged, found)
-        for expectation in (expectation for expectation in _each(suite) if not _is_by_row(expectation)):
+        over_columns = [expectation for expectation in _each(suite) if not _is_by_row(expectation)]
+        for expectation in progress.rows(over_columns, f"check columns of {self._role}", len(over_columns), " expectations"):
             map_like = isinstance(expectation, BY_ROW)
             table = self._frames.whole([*self._columns([expectation]), *(["id"] if map_like else [])])
             (found,) = self._validate(table, [expectation]).results

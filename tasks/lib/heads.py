@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from tasks.lib import models
+from tasks.lib import models, progress
 from tasks.lib.isolation import first_position
 from tasks.lib.packing import Encoder, frame
 from tasks.lib.records import Row
@@ -121,7 +121,7 @@ def answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Seq
     given: list[str] = []
     training = model.training
     model.eval()
-    for start in range(0, len(questions), batch):
+    for start in progress.batches(len(questions), batch, "ask the classifier"):
         logits = model(**models.moved(collate(questions[start : start + batch]), model.device)).logits
         given += [labels[number] for number in logits.argmax(-1).tolist()]
     model.train(training)

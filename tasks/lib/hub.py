@@ -21,11 +21,13 @@ def model(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    from tasks.lib.progress import Shown
+
     wanted: dict[str, Any] = {"revision": revision, "allow_patterns": list(MODEL_FILES)}
     with suppress(LocalEntryNotFoundError):  # the cache is enough, whether or not the hub may be asked
         return Path(snapshot_download(repository, local_files_only=True, **wanted))
     try:
-        return Path(snapshot_download(repository, **wanted))
+        return Path(snapshot_download(repository, tqdm_class=Shown, **wanted))
     except _faults() as error:
         raise _absent(f"base model {repository} at revision {revision}", error) from error
 
@@ -53,6 +55,8 @@ def dataset(repository: str, revision: str, pattern: str, name: str) -> list[tup
     from huggingface_hub import get_cached_repo_tree, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    from tasks.lib.progress import Shown
+
     wanted: dict[str, Any] = {"repo_type": "dataset", "revision": revision}
     if "*" not in pattern:
         with suppress(LocalEntryNotFoundError):
@@ -61,7 +65,7 @@ def dataset(repository: str, revision: str, pattern: str, name: str) -> list[tup
         snapshot_download(repository, allow_patterns=[], **wanted)  # the list alone: nothing matches no pattern
         names = sorted(file.path for file in get_cached_repo_tree(repository, **wanted))
         chosen = _chosen(names, pattern, f"dataset {name!r}: {pattern} in {repository} at revision {revision}")
-        folder = Path(snapshot_download(repository, allow_patterns=[glob.escape(file) for file in chosen], **wanted))
+        folder = Path(snapshot_download(repository, allow_patterns=list(map(glob.escape, chosen)), tqdm_class=Shown, **wanted))
     except _faults() as error:
         raise _absent(f"dataset {name!r}: {pattern} in {repository} at revision {revision}", error) from error
     return [(file, folder / file) for file in chosen]

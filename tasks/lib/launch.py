@@ -165,6 +165,8 @@ def _follow(process: subprocess.Popen[bytes], told: Path) -> None:
         for line in lines.splitlines():
             event = json.loads(line)
             if "total" in event:
+                if bar is not None:
+                    bar.close()
                 bar = progress.Bar(event["what"], event["total"], event["unit"])
             elif "metrics" in event:
                 tracking.metric(event["metrics"], event["step"])

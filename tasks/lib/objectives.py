@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from tasks.lib import architecture, models, training
+from tasks.lib import architecture, models, progress, training
 from tasks.lib.collations import Collation, masked_loss
 from tasks.lib.errors import ConfigError
 from tasks.lib.isolation import Layout, layout_for
@@ -95,7 +95,7 @@ def _mean_loss(model: Any, blocks: Dataset, collate: Any, *, masked: bool, batch
     training_mode = model.training
     model.eval()
     total, count = 0.0, 0
-    for start in range(0, len(blocks), batch):
+    for start in progress.batches(len(blocks), batch, "held-out loss", " blocks"):
         inputs = models.moved(collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))]), model.device)
         labels = inputs.pop("labels")
         with torch.autocast(model.device.type, torch.bfloat16, enabled=models.use_bf16("auto", model.device)):

@@ -12,9 +12,10 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Crashed
+from prefect.task_engine import TaskRunTimeoutError
 
-from tasks.lib import journal, preflight, servers, session, store
-from tasks.lib.errors import ConfigError, DataError, SlmforgeError, TrackingError
+from tasks.lib import journal, preflight, servers, session, store, tracking
+from tasks.lib.errors import ConfigError, DataError, SlmforgeError, StageError, TrackingError
 from tasks.lib.execute import Direct, Event, Session
 from tasks.lib.flow import Flow, Order
 from tasks.lib.stage import Call
@@ -68,8 +69,12 @@ class PrefectTasks:
             cache_policy=NO_CACHE,
             persist_result=False,
         )(body)
-        # a task that returns a state hands back the state, not its data
-        return made(config=call.config(), inputs=[artifact.id for artifact in call.artifacts()]).result()
+        try:
+            # a task that returns a state hands back the state, not its data
+            return made(config=call.config(), inputs=[artifact.id for artifact in call.artifacts()]).result()
+        except TaskRunTimeoutError as error:
+            found = f"{call.name} took longer than {call.stage.timeout:,} s, and was ended"
+            raise StageError(f"stage {call.name} in time", found, "give it less to do, or raise its `timeout`") from error
 
 
 def _may_pass(task: Any, run: TaskRun, state: State[Any]) -> bool:
@@ -151,10 +156,13 @@ def _summarise(current: Session, artifact: Any) -> None:
         if e.state != "started"
     ]
     table = "| stage | state | seconds | artifact |\n|---|---|---|---|\n" + "\n".join(lines)
-    create_markdown_artifact(table, key=f"{current.domain}-{current.flow}", description=f"{current.flow} {current.domain}")
     page = getattr(artifact, "file", None)
-    if page is not None:
-        create_link_artifact(page.as_uri(), link_text="report", key=f"{current.domain}-report-link")
+    if page is not None:  # as text: no browser opens a file from a page of a server
+        table = f"The report, on the machine that ran the flow: `{page}`\n\n{table}"
+    create_markdown_artifact(table, key=f"{current.domain}-{current.flow}", description=f"{current.flow} {current.domain}")
+    link = None if current.writer is None else tracking.run_page(current.writer.key)
+    if link is not None:
+        create_link_artifact(link, link_text="MLflow run", key=f"{current.domain}-mlflow-run")
 
 
 def run_here(page: Flow[Any], order: Order, listener: Callable[[Event], None], lease: str) -> dict[str, str]:

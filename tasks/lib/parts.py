@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from tasks.lib import delimited, files
+from tasks.lib import delimited, files, progress
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
@@ -178,6 +178,7 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
 
 def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None]:
     if os.getpid() != parent:  # joblib may think it better to work in the process that asks
+        progress.SHOW["on"] = False  # the process that asks shows how far all are
         resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.RLIM_INFINITY))
         if not any(thread.name == WATCH for thread in threading.enumerate()):
             threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()

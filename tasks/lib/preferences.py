@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, unpair_preference_dataset
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-from tasks.lib import launch, ranks
+from tasks.lib import launch, progress, ranks
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
 from tasks.lib.launch import Job
@@ -184,7 +184,7 @@ def scores(model: Any, tokenizer: PreTrainedTokenizerBase, chats: list[list[dict
     """A reward model's score of each whole chat."""
     model.eval()
     found: list[float] = []
-    for start in range(0, len(chats), batch):
+    for start in progress.batches(len(chats), batch, "score answers", " answers"):
         ids, mask, _ = _side_by_side([(chat_ids(tokenizer, chat, generation=False), 0) for chat in chats[start : start + batch]], tokenizer)
         found += model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, 0].float().tolist()
     return found
@@ -206,7 +206,7 @@ def likelihoods(model: Any, tokenizer: PreTrainedTokenizerBase, data: list[Pair]
     sides: list[Likelihoods] = []
     for side in ("chosen", "rejected"):
         found: Likelihoods = []
-        for start in range(0, len(data), batch):
+        for start in progress.batches(len(data), batch, f"held-out pairs, {side}", " pairs"):
             chats = [(pair["prompt"], pair[side]) for pair in data[start : start + batch]]
             whole = [chat_ids(tokenizer, prompt + answer, generation=False) for prompt, answer in chats]
             begun = [len(chat_ids(tokenizer, prompt, generation=True)) for prompt, _ in chats]

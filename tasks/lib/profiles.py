@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.lib import progress
 from tasks.lib.drift import Profile
 from tasks.lib.frames import Frames
 from tasks.lib.records import CONTENT, ROLES, LedgerLine
@@ -40,10 +41,12 @@ def profiles(folder: Path, ledger: Sequence[LedgerLine], sensitive: Collection[s
     found: dict[str, _Counts] = {}
     for role in ROLES:
         frames = Frames(folder, role)
-        for table in frames.batches() if frames.rows else []:
-            for name, part in table.groupby("dataset", sort=False):
-                counts = found.setdefault(str(name), _Counts(role))
-                _count(counts, part, [column for column in frames.columns if column not in sensitive], every[str(name)])
+        shown = [column for column in frames.columns if column not in sensitive]
+        with progress.Bar(f"describe {role}", frames.rows, " rows") as bar:
+            for table in frames.batches() if frames.rows else []:
+                for name, part in table.groupby("dataset", sort=False):
+                    _count(found.setdefault(str(name), _Counts(role)), part, shown, every[str(name)])
+                bar.advance(len(table))
     return {name: _profile(counts, sorted(sensitive)) for name, counts in found.items()}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from tasks.lib import digests, downloads
+from tasks.lib import digests, downloads, progress
 from tasks.lib.errors import ConfigError, DataError
 
 BATCH = 2_000  # rows fetched at once, and rows of a row group
@@ -72,7 +72,7 @@ def _spool(connection: Any, sql: str, dataset: str, rows: Path) -> dict[str, set
     kinds: dict[str, set[str]] = {name: set() for name in names}
     schema = pa.schema([(name, pa.binary()) for name in names])
     with pq.ParquetWriter(rows, schema) as writer:
-        for batch in result.partitions(BATCH):
+        for batch in progress.rows(result.partitions(BATCH), f"ask for {dataset}", unit=" batches"):
             columns = [
                 [_value(value, seen) for value in column] for column, seen in zip(zip(*batch, strict=True), kinds.values(), strict=True)
             ]

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.lib import progress
 from tasks.lib.config import Declared
 from tasks.lib.errors import StageError
 from tasks.lib.origins import INTRODUCED
@@ -88,6 +89,11 @@ class Records(Artifact):
     def rows(self) -> int:
         """Rows in use."""
         return sum(line.rows_used for line in self.ledger)
+
+    def each(self, role: str, doing: str) -> Iterator[Row]:
+        """The rows of one role, with a bar that says what is done with them; how many there are, the ledger knows."""
+        total = sum(line.rows_used for line in self.ledger if line.role == role)
+        return progress.rows(iterate(self.path, role), f"{doing} {role}", total)
 
 
 class RecordWriter:

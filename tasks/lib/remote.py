@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import digests, downloads
+from tasks.lib import digests, downloads, progress
 from tasks.lib.errors import ConfigError, DataError
 
 INDEX = "index.json"  # address -> fsspec's ukey of the object and the sha256 of what was fetched
@@ -75,13 +75,17 @@ def _listed(store: Any, place: str, url: str, dataset: str) -> list[tuple[str, s
 
 def _fetched(store: Any, path: str, size: int | None, dataset: str, remembered: digests.Remembered) -> tuple[Path, str]:
     """An object's bytes: those of the last time while the store's mark of it is the same, and they are."""
+    from fsspec.callbacks import Callback
+
     address, mark, index = store.unstrip_protocol(path), store.ukey(path), _index()
     if address in index and index[address][0] == mark and (file := downloads.kept(index[address][1], remembered)) is not None:
         return file, index[address][1]
     if (size or 0) > downloads.CAP:
         raise DataError(f"dataset {dataset!r}: {address}", f"{size:,} bytes", f"use files of at most {downloads.CAP:,} bytes")
     with downloads.arriving() as temporary:
-        store.get_file(path, str(temporary))
+        with progress.Bar(f"fetch {address}", size, "B") as bar:
+            moved = Callback(hooks={"bar": lambda size, value, **_: bar.advance(value - bar.done)})
+            store.get_file(path, str(temporary), callback=moved)
         if size not in (None, got := temporary.stat().st_size):
             raise DataError(f"dataset {dataset!r}: {address} of {size:,} bytes", f"{got:,} bytes", "run the command again")
         digest = digests.of_file(temporary)

@@ -1,4 +1,4 @@
-"""Scores of a model: the domain's tasks by lm-evaluation-harness (its only importer), and bits per byte."""
+"""Scores of a model: the domain's tasks by lm-evaluation-harness (imported here and in `asking`), and bits per byte."""
 
 import json
 import logging
@@ -17,7 +17,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import PreTrainedTokenizerBase
 
-from tasks.lib import chats, models
+from tasks.lib import chats, models, progress
+from tasks.lib.asking import Asked
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder
 from tasks.lib.paired import marks
@@ -63,7 +64,7 @@ def run_tasks(
         return scores
     for noisy in ("lm_eval", "lm-eval", "datasets"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=cfg.batch, max_length=encoder.length)
+    harness = Asked(pretrained=model, tokenizer=tokenizer, batch_size=cfg.batch, max_length=encoder.length)
     result = simple_evaluate(
         model=harness,
         tasks=[made for _, made in runnable],
@@ -201,7 +202,9 @@ def _sample(task: Task, sample: dict[str, Any]) -> dict[str, str]:
 
 
 @torch.inference_mode()
-def bits_per_byte(model: Any, tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int, batch: int) -> float | None:
+def bits_per_byte(
+    model: Any, tokenizer: PreTrainedTokenizerBase, texts: list[str], length: int, batch: int, what: str = "bits per byte"
+) -> float | None:
     """Negative log2-likelihood of texts, divided by their UTF-8 bytes; None without texts.
 
     Each text is cut into windows of `length` tokens; every window starts anew behind the
@@ -216,23 +219,29 @@ def bits_per_byte(model: Any, tokenizer: PreTrainedTokenizerBase, texts: list[st
         size += len(text.encode())
     if not size:
         return None
-    nats = 0.0
     windows.sort(key=len)
-    bf16 = models.use_bf16("auto", model.device)
-    for start in range(0, len(windows), batch):
-        rows = windows[start : start + batch]
-        longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        ids, mask = ids.to(model.device), mask.to(model.device)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        nats += float((losses * mask[:, 1:].flatten()).sum())
+    nats = 0.0
+    with progress.Bar(what, sum(map(len, windows)), " tokens") as bar:
+        for start in range(0, len(windows), batch):
+            rows = windows[start : start + batch]
+            nats += _nats(model, tokenizer, rows)
+            bar.advance(sum(map(len, rows)))
     return nats / math.log(2) / size
+
+
+def _nats(model: Any, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]]) -> float:
+    """Negative log-likelihood of all tokens but the first of each row."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=models.use_bf16("auto", model.device)):
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return float((losses * mask[:, 1:].flatten()).sum())
 
 
 @torch.inference_mode()

@@ -1,8 +1,6 @@
 """From a declared source to local files whose digests are known: folder, mirror, then the web, a store, the hub or a database."""
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -184,19 +182,10 @@ def _leaves(card: Path, name: str, path: str) -> DataError:
 
 def _download(source: PublishedSource, name: str) -> Path:
     """Fetch a pinned file; it takes its place only when its digest is the declared one."""
-    remedy = "check the network, or put the file into a mirror: --mirror DIR or SLMFORGE_MIRROR"
+    from tasks.lib import fetching  # urllib3 is for those who download
+
     with downloads.arriving() as temporary:
-        try:
-            answering = urllib.request.urlopen(source.url, timeout=30)  # noqa: S310  # the card admits https only
-            with answering as answer, temporary.open("wb") as file:
-                size = 0
-                while block := answer.read(1 << 20):
-                    size += len(block)
-                    if size > downloads.CAP:
-                        raise DataError(f"dataset {name!r}", f"more than {downloads.CAP:,} bytes at {source.url}", remedy)
-                    file.write(block)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise DataError(f"dataset {name!r} from {source.url}", f"it cannot be fetched ({error})", remedy) from error
+        fetching.fetch(source.url, temporary, name, downloads.CAP)
         digest = digests.of_file(temporary)
         if digest != source.sha256:
             raise DataError(

@@ -187,6 +187,12 @@ def run_id(key: str) -> str | None:
     return None
 
 
+def run_page(key: str) -> str | None:
+    """The page of a spool key's run on MLflow's screen, if a browser can reach it and the run has been created."""
+    address, run = server(), run_id(key)
+    return f"{address.rstrip('/')}/#/runs/{run}" if run and urllib.parse.urlsplit(address).scheme in ("http", "https") else None
+
+
 def is_spooled(key: str) -> bool:
     """Whether a run has events that are not delivered to the end yet."""
     return any(spool().glob(f"*-{key}.jsonl"))

@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from tasks.lib import launch, models, ranks, tracking
+from tasks.lib import launch, models, progress, ranks, tracking
 from tasks.lib.collations import Collation
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
@@ -202,7 +202,7 @@ def loss_on(model: Any, tokenizer: PreTrainedTokenizerBase, blocks: Dataset, len
     model.eval()
     total, count = 0.0, 0
     bf16 = models.use_bf16("auto", model.device)
-    for start in range(0, len(blocks), batch):
+    for start in progress.batches(len(blocks), batch, "held-out loss", " blocks"):
         inputs = models.moved(collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))]), model.device)
         n = int((inputs["labels"][:, 1:] != -100).sum())
         with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):

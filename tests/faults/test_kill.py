@@ -4,9 +4,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,12 @@ def survive(place: Path, seed: int, stages: list[str], unharmed: Path) -> None:
     states = {run.info.status for run in client.search_runs([experiment.experiment_id])}
     assert states <= {"FINISHED", "KILLED", "FAILED"}
     assert "KILLED" in states
+    # runs that were killed before they were known to Prefect are not there; those that were say how they ended
+    with closing(sqlite3.connect(place / "runs/prefect/prefect.db")) as store:
+        ended = Counter(state for (state,) in store.execute("select state_type from flow_run"))
+    assert set(ended) <= {"CRASHED", "COMPLETED"}
+    assert ended["CRASHED"] >= 1
+    assert ended["COMPLETED"] == 1
     assert [str(version.version) for version in client.search_model_versions("name = 'toy'")] == ["1"]
 
 

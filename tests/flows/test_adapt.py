@@ -166,13 +166,17 @@ def test_prefect_shows_the_flow_its_tasks_and_their_artifacts(adapted: Path) -> 
     import sqlite3
 
     with sqlite3.connect(adapted / "runs/prefect/prefect.db") as store:
+        links = store.execute("select data from artifact where type = 'link'").fetchall()
         flows = store.execute("select name, state_type from flow_run").fetchall()
         tasks = dict(store.execute("select name, state_type from task_run").fetchall())
-        keys = {key for (key,) in store.execute("select key from artifact where type = 'markdown'")}
+        pages = dict(store.execute("select key, data from artifact where type = 'markdown'").fetchall())
     assert ("adapt-toy", "COMPLETED") in flows
+    assert links == [], "there is no page to link to"
     assert set(tasks) == set(ALL)
     assert set(tasks.values()) == {"COMPLETED"}
-    assert {"toy-tune", "toy-adapt"} <= keys
+    assert {"toy-tune", "toy-adapt"} <= set(pages)
+    assert str(adapted / "runs/artifacts/report") in pages["toy-adapt"]
+    assert not any("](file:" in page or "file://" in page for page in pages.values()), "browsers open no file from a server's page"
 
 
 def test_the_report_is_one_file_that_names_every_model(adapted: Path) -> None:

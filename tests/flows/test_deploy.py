@@ -1,9 +1,11 @@
 """Recurring retraining with a real Prefect server and worker: nothing changed, then a new version."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from tasks.lib import servers
+from tasks.lib.environment import QUIET
+from tasks.lib.flow import Order
 from tests.conftest import ROOT, slmforge, write_toy
 
 MINUTES = 6
@@ -76,6 +80,21 @@ def test_a_prefect_server_that_is_away_is_named(toy: Path, workplace: Path, comm
     assert "nothing answers there" in done.stderr
 
 
+def test_a_deployment_cancels_what_is_due_while_a_run_goes_on_and_tells_nobody_of_it(toy: Path, workplace: Path) -> None:
+    from tasks.lib import deployments
+
+    made = deployments.deployment(Order("toy"), "0 3 * * 1")
+    assert made.concurrency_limit == 1
+    assert made.concurrency_options is not None
+    assert made.concurrency_options.collision_strategy == "CANCEL_NEW"
+    given = made.job_variables["env"]
+    assert given["DO_NOT_TRACK"] == "1"
+    assert given["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert set(QUIET) - set(given) == {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"}, "a worker's log is read"
+    assert given["SLMFORGE_RUNS"] == str(workplace / "runs")
+    assert made.job_variables["working_dir"] == str(workplace)
+
+
 AS_A_WORKER_DOES = """
 import logging
 from flows.served import retrain
@@ -113,6 +132,10 @@ def test_a_scheduled_retrain_says_nothing_changed_and_then_makes_a_new_version(t
     done = slmforge("deploy", "toy", "--cron", "* * * * *", cwd=place, **prefect)
     assert done.returncode == 0, done.stderr
     assert "retrain/toy" in done.stdout
+    with urllib.request.urlopen(f"{prefect['PREFECT_API_URL']}/deployments/name/retrain/toy") as answer:
+        known = json.load(answer)
+    assert known["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert known["global_concurrency_limit"]["limit"] == 1
     assert "first run 2" in done.stdout  # the server has scheduled it, and says when
     kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "slmforge"]

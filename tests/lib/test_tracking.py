@@ -330,3 +330,23 @@ def test_a_run_that_never_begins_leaves_no_trace(workplace: Path) -> None:
     writer.params({"a": 1})
     writer.end("FINISHED")
     assert not tracking.spool().exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000/#/runs/abc"),
+        ("https://me:secret@mlflow.example/tracking/", "https://mlflow.example/tracking/#/runs/abc"),
+        ("sqlite:///mlflow.db", None),
+        (None, None),
+    ],
+)
+def test_the_page_of_a_run_is_where_a_browser_can_go_and_shows_no_password(
+    uri: str | None, page: str | None, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if uri is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.run_page("key") is None, "nobody has created the run yet"
+    (tracking.spool() / "done").mkdir(parents=True)
+    (tracking.spool() / "done" / "key.json").write_text('{"run_id": "abc"}')
+    assert tracking.run_page("key") == page

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from tasks.lib import models, scoring
+from tasks.lib import models, progress, scoring
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder, chat_ids
 from tasks.lib.score import TaskScore
@@ -127,6 +127,25 @@ def test_filters_are_applied_to_what_is_compared_and_shown(score: Score, monkeyp
     found = score({**WRITTEN, "filter_list": [{"name": "dose", "filter": steps}]}, [{"prompt": "?", "response": "42 mg"}] * 3)
     assert (found.value, found.n) == (1.0, 3)
     assert found.samples[0]["answer"] == "42 mg"
+
+
+@pytest.mark.parametrize(("task", "requests"), [(CHOSEN, 10), (WRITTEN, 5)])
+def test_a_bar_over_the_requests_is_full_at_the_end(
+    task: dict[str, Any], requests: int, score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setitem(progress.TOLD, "to", told.append)
+    score(task, [{"prompt": f"what colour is the apple {i}?"} for i in range(5)], batch=2)
+    assert told[0] == {"what": f"ask {task['task']}", "total": requests, "unit": " requests"}
+    assert sum(event["advance"] for event in told[1:]) == requests
+
+
+def test_a_bar_over_the_tokens_of_bits_per_byte_is_full_at_the_end(network: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setitem(progress.TOLD, "to", told.append)
+    assert scoring.bits_per_byte(*network, ["alpha beta " * 20, "gamma"], 16, 2, "corpus") is not None
+    assert told[0]["what"] == "corpus"
+    assert sum(event["advance"] for event in told[1:]) == told[0]["total"] > 16
 
 
 def test_a_task_whose_set_is_not_in_the_edition_says_so(network: tuple[Any, Any]) -> None:
