@@ -23,6 +23,7 @@ from tasks.lib.environment import quiet
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.split import Split
+from tests.network import cut
 from tests.preloaded import Preloaded
 
 quiet()
@@ -160,6 +161,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 ANSWERS = "SLMFORGE_TEST_ANSWERS"
+NOTED = "connections"
 SERVED = "from tasks.lib import servers\nlease = servers.Lease()\nprint(servers.prefect_api(), flush=True)\ninput()"
 
 
@@ -216,12 +218,16 @@ def preloaded() -> Preloaded:
     return Preloaded(ROOT)
 
 
+def _environment(cwd: Path, **extra: str) -> dict[str, str]:
+    """Of a command line in a folder with its own runs, that knows of no server."""
+    here = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR", "HF_HUB_OFFLINE")
+    kept = {name: value for name, value in os.environ.items() if name not in here}
+    return {**kept, "SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
+
+
 def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, with the tests' Prefect server (`PREFECT_API_URL=""`: with one of its own)."""
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "SLMFORGE_MIRROR")
-    }
-    environment |= {"SLMFORGE_RUNS": str(cwd / "runs"), "PYTHONPATH": str(ROOT), **extra}
+    environment = _environment(cwd, **extra)
     _remember(Path(environment["SLMFORGE_RUNS"]))
     if "PREFECT_API_URL" not in extra:
         environment["PREFECT_API_URL"] = prefect_api()
@@ -243,7 +249,10 @@ def cli(workplace: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def adapted(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A working directory in which the toy was adapted once for all test processes; tests that change something copy it."""
+    """A working directory in which the toy was adapted once, with the network cut, for all test processes.
+
+    Tests that change something copy it. What its processes asked of sockets is noted beside it.
+    """
     own = tmp_path_factory.getbasetemp()
     shared = own if worker_id == "master" else own.parent
     place, done = shared / "adapted", shared / "adapted.done"
@@ -251,7 +260,10 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         if not done.exists():
             shutil.rmtree(place, ignore_errors=True)  # of a test process that could not make it
             write_toy(place)
-            made = slmforge("adapt", "toy", cwd=place, PREFECT_API_URL="")
+            command, more = cut("-m", "flows.cli", "adapt", "toy")
+            path = f"{ROOT / 'tests/audit'}:{ROOT}"
+            environment = _environment(place, PYTHONPATH=path, SLMFORGE_TEST_CONNECTIONS=str(shared / NOTED), **more)
+            made = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=900)
             assert made.returncode == 0, made.stderr + made.stdout
             assert "toy version 1" in made.stdout
             done.touch()
