@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.lib import history, store
+from tasks.lib.sources import Sources
 from tasks.lib.stage import Call, Pending
 
 
@@ -29,6 +30,10 @@ class Planner:
 
     def call(self, call: Call) -> Any:
         """Plan one call."""
+        if lacking := [name for value in call.arguments.values() if isinstance(value, Sources) for name in value.lacking]:
+            reason = f"cannot be read: {', '.join(lacking)}"
+            self.rows.append(PlanRow(call.name, "blocked", reason))
+            return Pending(call.stage.name, reason)
         if call.pending:
             names = ", ".join(sorted({pending.stage for pending in call.pending.values()}))
             return self._pending(call, f"{names} will run", history.read(self._domain).get(call.name))
@@ -65,5 +70,5 @@ class Planner:
 
     @property
     def blockers(self) -> list[PlanRow]:
-        """Stages whose result forbids to go on."""
-        return [row for row in self.rows if row.state == "blocked"]
+        """Stages whose result forbids to go on; what has no data to begin with is told of by dataset."""
+        return [row for row in self.rows if row.state == "blocked" and row.id]
