@@ -20,14 +20,17 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     job, lacking = page(flow).sketch(asked)
     planner = page(flow).plan(job)
     shown = [] if batches is None or lacking else showing.of(asked, job, planner, batches)
-    rows, needs = _rows(job, planner)
+    needs = estimate.needs(job, planner)
+    rows = _rows(planner, needs)
     blockers = [fault.sentence for fault in lacking]
     blockers += [f"{row.name}: {row.reason}" for row in planner.blockers]
-    blockers += [found] if (found := estimate.shortage(needs)) else []
+    blockers += [fault.sentence() for fault in estimate.shortage(needs)]
     blockers += [*missing(job, flow), *_unfit_base(job, flow)]
     unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
     blockers += unfit
     notes = list(job.domain.card.unstated)
+    if estimate.model(job, planner) is None:
+        notes.append("how large the base model is, is not known before it is fetched: memory and disk are told without its weights")
     drawn = _shares(planner.rows, job, tried=not unfit)
     if as_json:
         told = {
@@ -56,23 +59,14 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     return bool(blockers)
 
 
-def _rows(job: Any, planner: Any) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The stages of a plan, and what those that will run need."""
-    from tasks.lib import estimate
-
-    weights = estimate.parameters(job.cfg.base.source)
-    vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
+def _rows(planner: Any, needs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of a plan, with what those need that will run."""
+    rows = []
     for row in planner.rows:
-        if row.name == "base" and row.facts:
-            weights, vocabulary = row.facts["parameters"], row.facts["vocabulary"]
-    data_bytes = sum(dataset.bytes for dataset in job.sources.datasets)
-    rows, needs = [], []
-    for row in planner.rows:
-        need = estimate.need(row, job.cfg, weights, vocabulary, data_bytes) if row.state == "run" else None
-        needs += [need] if need else []
+        need = needs.get(row.name)
         rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
                      "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
-    return rows, needs
+    return rows
 
 
 def _shares(rows: list[Any], job: Any, *, tried: bool) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ class PlanRow:
     made: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    alike: bool = False  # what was measured, was so with the same settings
 
 
 class Planner:
@@ -55,7 +56,8 @@ class Planner:
         """A stage that will run; what it took the last time is the best estimate of what it will take."""
         record = store.find(last["id"]) if last else None
         measured = record.measured if record is not None else {}
-        self.rows.append(PlanRow(call.name, "run", reason, measured=measured))
+        alike = record is not None and record.config == call.config()
+        self.rows.append(PlanRow(call.name, "run", reason, measured=measured, alike=alike))
         return Pending(call.stage.name, reason)
 
     @property
