@@ -80,7 +80,9 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
             by_row = in_order(_judge_shard, jobs, workers, elsewhere=False)
         result = judging.judge(suite, by_row)
-        verdicts += [_verdict(role, found, sensitive) for found in result.results]
+        judged = [_verdict(role, found, sensitive) for found in result.results]
+        places = frames.places({identifier for verdict in judged for identifier in verdict.failing_ids})
+        verdicts += [v.model_copy(update={"failing_at": [places[one] for one in v.failing_ids if one in places]}) for v in judged]
         if docs is not None:
             data_docs.keep(context, role, result)
             kept = True
