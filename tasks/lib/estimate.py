@@ -107,15 +107,15 @@ def _of_training(stage: str, settings: Any, base: Size) -> int:
     """Memory of a training; of one on an accelerator only what this machine's own memory holds."""
     size = base.parameters * LOADED
     copies = {"align": 2, "distill": 2, "reinforce": 3}.get(stage, 1)
-    processes = 1 if settings.devices == "auto" else settings.devices
+    processes: int = 1 if settings.devices == "auto" else settings.devices
     alone = PROCESS + size if processes > 1 else 0  # of the process that waits for them
     if machine.accelerated(settings.device):
         return alone + processes * (PROCESS + size * copies)
     # logits in fp32, their gradient and log-softmax, dominate the activations of a small model
-    method = getattr(settings, "method", None)
-    rows = settings.batch * (method.generations if stage == "reinforce" else 1)
+    method: Any = getattr(settings, "method", None)
+    rows: int = settings.batch * (method.generations if stage == "reinforce" else 1)
     width = NARROW if stage in ("classify", "reward") else base.vocabulary or WIDE
-    activations = rows * settings.length * width * 4 * 3
+    activations: int = rows * settings.length * width * 4 * 3
     learned = base.parameters * (ADAPTERS if getattr(method, "kind", "") == "lora" else ADAM)
     # each process has the weights, and all of them one step's activations
     return alone + processes * (PROCESS + learned * copies) + activations * copies

@@ -202,7 +202,8 @@ def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...
         resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.RLIM_INFINITY))
         if not any(thread.name == WATCH for thread in threading.enumerate()):
             threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
-    made, fault = None, None
+    made: R | None = None
+    fault: Exception | None = None
     try:
         made = work(*job)
     except SlmforgeError as error:
