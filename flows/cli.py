@@ -68,9 +68,9 @@ def sweep(name: str, over: tuple[str, ...], until: str | None, by: str | None, a
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def plan(name: str, flow: str, as_json: bool, batches: int | None, **order: Any) -> None:
     """Show which stages would run and why, and what blocks them."""
-    from flows import commands
+    from flows import commands, planning
 
-    sys.exit(BLOCKED if commands.plan(commands.order(name, **order), flow, as_json, batches) else 0)
+    sys.exit(BLOCKED if planning.plan(commands.order(name, **order), flow, as_json, batches) else 0)
 
 
 @main.command()

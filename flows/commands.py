@@ -3,7 +3,6 @@
 import importlib
 import json
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
 MODELS = ("base", "pretrain", "tune", "align", "distill", "quantize")  # stages that make one
-TRAINED_ON = {"corpus": "pretrain", "tune": "tune", "preference": "align"}  # a role and the stage of `adapt` that needs it
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -26,116 +24,9 @@ def page(name: str) -> Flow[Any]:
     return found
 
 
-def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> bool:
-    """Print the plan of a flow, and the first examples of its trainings if asked; True when something blocks it."""
-    from flows import batches as showing
-    from tasks.lib import estimate, preflight
-
-    job = page(flow).job(asked)
-    planner = page(flow).plan(job)
-    shown = [] if batches is None else showing.of(asked, job, planner, batches)
-    rows, needs = _rows(job, planner)
-    blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
-    blockers += [found] if (found := estimate.shortage(needs)) else []
-    blockers += [*_missing(job, flow), *_unfit_base(job, flow)]
-    unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
-    blockers += unfit
-    notes = list(job.domain.card.unstated)
-    drawn = _shares(planner.rows, job, tried=not unfit)
-    if as_json:
-        told = {
-            "domain": asked.domain,
-            "edition": job.sources.edition,
-            "stages": rows,
-            "draws": drawn,
-            "blockers": blockers,
-            "notes": notes,
-            **({} if batches is None else {"batches": [showing.told(one) for one in shown]}),
-        }
-        print(json.dumps(told, indent=1))
-        return bool(blockers)
-    from flows import screen
-
-    screen.plan(rows)
-    screen.draws(drawn)
-    counts = Counter(row["state"] for row in rows)
-    screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
-    for note in notes:
-        screen.say("note", "yellow", note)
-    for blocker in blockers:
-        screen.say("blocker", "red", blocker)
-    if shown:
-        showing.show(shown, planner)
-    return bool(blockers)
-
-
-def _rows(job: Any, planner: Any) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The stages of a plan, and what those that will run need."""
-    from tasks.lib import estimate
-
-    weights = estimate.parameters(job.cfg.base.source)
-    vocabulary = getattr(job.cfg.base.source, "vocabulary", None)
-    for row in planner.rows:
-        if row.name == "base" and row.facts:
-            weights, vocabulary = row.facts["parameters"], row.facts["vocabulary"]
-    data_bytes = sum(dataset.bytes for dataset in job.sources.datasets)
-    rows, needs = [], []
-    for row in planner.rows:
-        need = estimate.need(row, job.cfg, weights, vocabulary, data_bytes) if row.state == "run" else None
-        needs += [need] if need else []
-        rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
-                     "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
-    return rows, needs
-
-
-def _shares(rows: list[Any], job: Any, *, tried: bool) -> list[dict[str, Any]]:
-    """What each training will draw of each dataset; nothing before the data are split.
-
-    Tokens are counted by the tokenizer of the base, or of the folder that it will be copied from if that has been `tried` out.
-    """
-    found = {row.name: row for row in rows if row.id}
-    if "split" not in found:
-        return []
-    from tasks.lib import base_checks, mixture_plan
-
-    outside = base_checks.folder_of(job) if tried else None
-    base = store.root() / found["base"].id if "base" in found else outside
-    weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
-    split = found["split"]
-    return mixture_plan.shares([row.name for row in rows], store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
-
-
-def _missing(job: Any, flow: str) -> list[str]:
-    """Roles, choices or rewards without which a stage of the flow has nothing to work on."""
-    datasets = [resolved.dataset for resolved in job.sources.datasets]
-    roles = {dataset.role for dataset in datasets}
-    wanted = TRAINED_ON if flow != "classify" else {"corpus": "pretrain", "tune": "classify"}
-    missing = [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
-    if flow == "classify" and not any(dataset.role == "tune" and dataset.choices for dataset in datasets):
-        missing.append("classify: no dataset with role tune and `choices`")
-    if flow == "rlhf":
-        try:
-            job.rewards.chosen(job.cfg.reinforce.rewards)
-        except ConfigError as error:
-            missing.append(f"reinforce: {error.found}; {error.remedy}")
-    return missing
-
-
-def _unfit_base(job: Any, flow: str) -> list[str]:
-    """Why the flow could not end well with this base."""
-    from tasks.lib import architecture
-
-    found = base_source.architecture_of(job.cfg.base.source)
-    able: tuple[Any, ...] = ("encoder", "decoder") if flow == "classify" else ("decoder",)
-    try:
-        architecture.require(found or "decoder", able, flow)
-    except ConfigError as error:
-        return [str(error)]
-    return []
-
-
 def run(asked: Order, flow: str) -> None:
     """Run a whole pipeline; when every stage is cached, say so without starting anything."""
+    from flows import planning
     from tasks.lib import architecture
 
     started = time.monotonic()
@@ -144,7 +35,7 @@ def run(asked: Order, flow: str) -> None:
         architecture.require(base_source.architecture_of(job.cfg.base.source) or "decoder", ("decoder",), flow)
     report = f"{asked.domain}-classifier" if flow == "classify" else asked.domain
     planner = page(flow).plan(job)
-    if missing := _missing(job, flow):
+    if missing := planning.missing(job, flow):
         raise ConfigError(
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )

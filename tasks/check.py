@@ -49,7 +49,7 @@ class Checked(Artifact):
         )
 
 
-@stage(version="3", needs=("expectations",))
+@stage(version="4", needs=("expectations",))
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:
     """Judge the records by the domain's expectations, with Great Expectations, and by what was accepted before."""
     from tasks.lib.expectations import judge

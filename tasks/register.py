@@ -7,14 +7,15 @@ from pydantic import Field
 
 from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import lineage, tracking
+from tasks.lib import lineage, local_registry, store, tracking
 from tasks.lib.config import StageConfig
 from tasks.lib.lineage import LINEAGE, Declaration
-from tasks.lib.local_registry import missing_version
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 from tasks.split import Split
+
+STORE = "registered_in"  # of the record: which MLflow; where a version lies is no part of what it is
 
 
 class RegisterConfig(StageConfig):
@@ -36,8 +37,10 @@ class Version(Artifact):
     lineage_sha256: str
 
     def gone(self) -> str | None:
-        """Why the local registry does not know this version any more."""
-        return missing_version(self.name, self.version)
+        """Why the registry that is set now does not know this version, as far as that can be told without asking a server."""
+        record = store.find(self.id)
+        registered = None if record is None else record.measured.get(STORE)
+        return local_registry.elsewhere(registered) or local_registry.missing_version(self.name, self.version)
 
 
 @stage(version="3", needs=("registry",), retries=2)
@@ -53,6 +56,7 @@ def register(
     key, digest = digests.of_value(given), digests.of_text(text)
     name = cfg.name or declared.duties.domain
     found = registry.register(name, model.path, out, {registry.KEY: key, registry.TAG: digest})
+    tracking.measure(**{STORE: tracking.server()})
     if found.lineage_sha256 != digest:
         # registered before, from the same content, with a record of that time: that one is the version's evidence
         (out / LINEAGE).rename(out / "lineage-of-this-run.json")

@@ -12,6 +12,7 @@ from tasks.lib import asked, digests
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
+from tasks.lib.holding import Questions
 from tasks.lib.pairs import pairs_of
 from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, lost, texts
 from tasks.lib.stage import stage
@@ -51,9 +52,9 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="6")
+@stage(version="7")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
-    """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them.
+    """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them, set aside documents that do.
 
     Raises:
         DataError: if a training row asks what a declared evaluation row asks, naming both.
@@ -63,7 +64,8 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
         for row in records.each("eval", "split"):
             work.hold_out(row, row["dataset"])
         for row in records.each("general", "split"):
-            work.keep(row, "general", {_group(row)} if is_heldout(row["text"]) else set())
+            if not work.overlaps(row):
+                work.keep(row, "general", {_group(row)} if is_heldout(row["text"]) else set())
         for role in ("corpus", "tune"):
             valid = _groups((row for row in records.each(role, "group") if row["id"] not in work.held), cfg.valid)
             for row in records.each(role, "split"):
@@ -90,7 +92,8 @@ class _Splitting:
 
     def __init__(self, out: Path, cfg: SplitConfig, source: Records, writer: RecordWriter) -> None:
         self._out, self._cfg, self._writer = out, cfg, writer
-        self.held, self._held_questions, self._beginnings = _held_out(source)
+        self._questions = Questions()
+        self.held, self._held_questions, self._beginnings = _held_out(source, self._questions)
         messages = asked.Messages()
         for row in source.each("eval", "read"):
             messages.add(row)
@@ -98,6 +101,7 @@ class _Splitting:
         for row in source.each("eval", "note"):
             self._asked.update(dict.fromkeys(asked.measured(row, told_apart=messages.differ(row)), row["id"]))
             self._beginnings.update(asked.begun(row, told_apart=messages.differ(row)))
+            self._questions.add(row)
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
@@ -132,7 +136,7 @@ class _Splitting:
     def overlaps(self, row: Row) -> bool:
         """Whether a training row is out because an evaluation row asks the same; it is set aside then."""
         if "prompt" not in row:
-            return False
+            return self._holds_question(row)
         questions = asked.trained(row)
         other = next((self._asked[question] for question in questions if question in self._asked), None)
         if other is not None and self._cfg.overlap == "refuse":
@@ -150,6 +154,12 @@ class _Splitting:
         else:
             return False
         return True
+
+    def _holds_question(self, row: Row) -> bool:
+        """Whether a document is out because it holds what an evaluation row asks: a part of it, so whatever the setting."""
+        if (why := self._questions.held_by(row["text"])) is not None:
+            self._writer.set_aside(row, "eval-overlap", why)
+        return why is not None
 
     def preferences(self, source: Records) -> None:
         """Turn preference rows into (chosen, rejected) pairs; a pair of equal sides and a rated row without a counterpart are set aside."""
@@ -193,8 +203,11 @@ def _groups(rows: Iterable[Row], share: float) -> set[str]:
     return chosen or ({draws[min(draws)]} if len(draws) > 1 else set())
 
 
-def _held_out(source: Records) -> _Held:
-    """The rows held out of tune datasets: whole groups, by digest. Of rows only digests are kept, 16 bytes of a group's."""
+def _held_out(source: Records, questions: Questions) -> _Held:
+    """The rows held out of tune datasets: whole groups, by digest. Of rows only digests are kept, 16 bytes of a group's.
+
+    What they ask is added to `questions`.
+    """
     sizes: dict[str, Counter[bytes]] = defaultdict(Counter)
     wanted: dict[str, int] = {}
     messages = asked.Messages()
@@ -210,6 +223,7 @@ def _held_out(source: Records) -> _Held:
             held.ids.add(row["id"])
             held.asks.update(asked.measured(row, told_apart=messages.differ(row)))
             held.begun.update(asked.begun(row, told_apart=messages.differ(row)))
+            questions.add(row)
     return held
 
 

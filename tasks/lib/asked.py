@@ -44,7 +44,7 @@ def measured(row: Row, *, told_apart: bool) -> list[str]:
     Both, because not every dataset says where its molecules are: two that do not are still compared as they are written.
     Unless questions are `told_apart` by their system messages, also without it.
     """
-    asks = ([system, *_before(one), one["prompt"]] for one in _spellings(row) for system in _systems(one, alone=not told_apart))
+    asks = ([system, *_before(one), one["prompt"]] for one in spellings(row) for system in _systems(one, alone=not told_apart))
     return _digests(asks)
 
 
@@ -53,7 +53,7 @@ def trained(row: Row) -> list[str]:
 
     With and without the system message, which tuning may erase.
     """
-    every = ((system, one) for one in _spellings(row) for system in _systems(one))
+    every = ((system, one) for one in spellings(row) for system in _systems(one))
     return _digests(key for system, one in every for key in _questions(system, [*_before(one), one["prompt"]]))
 
 
@@ -74,7 +74,8 @@ def _questions(system: str, questions: list[str]) -> Iterator[Sequence[str]]:
         yield [system, question]
 
 
-def _spellings(row: Row) -> list[Row]:
+def spellings(row: Row) -> list[Row]:
+    """A row as it is written, and with molecules in their canonical spelling where it has some."""
     return [row, compared(row)] if row.get("canonical") else [row]
 
 

@@ -235,25 +235,26 @@ class Domain(Declared):
 
     def rewards(self, edition: Edition) -> Rewards:
         """The rewards of an edition: those that name no dataset, or one that it has."""
-        known = {dataset.name for dataset in self.datasets(edition)}
+        known = {dataset.name for dataset in self.of_edition(edition)}
         return Rewards(of=[reward for reward in self.card.rewards if not reward.datasets or known & set(reward.datasets)])
 
-    def datasets(self, edition: Edition) -> list[Dataset]:
-        """The datasets of one edition, in the order of the card; licences checked.
+    def of_edition(self, edition: Edition) -> list[Dataset]:
+        """The datasets of one edition, in the order of the card."""
+        return [dataset for dataset in self.card.datasets if dataset.edition in (None, edition)]
+
+    def require_licence(self, dataset: Dataset) -> None:
+        """Refuse a dataset under a licence that the domain does not allow.
 
         Raises:
-            DataError: if a dataset's licence is not one that the domain allows.
+            DataError: saying what to do.
         """
-        chosen = [d for d in self.card.datasets if d.edition in (None, edition)]
-        for dataset in chosen:
-            if dataset.licence not in self.card.licences:
-                raise DataError(
-                    f"dataset {dataset.name!r} under a licence that the domain allows ({', '.join(self.card.licences)})",
-                    f"licence {dataset.licence!r}",
-                    "remove the dataset, or have the domain's owner add the licence to `licences:`",
-                    file=self.folder / "domain.yaml",
-                )
-        return chosen
+        if dataset.licence not in self.card.licences:
+            raise DataError(
+                f"dataset {dataset.name!r} under a licence that the domain allows ({', '.join(self.card.licences)})",
+                f"licence {dataset.licence!r}",
+                "remove the dataset, or have the domain's owner add the licence to `licences:`",
+                file=self.folder / "domain.yaml",
+            )
 
 
 def load(name: str) -> Domain:

@@ -16,6 +16,11 @@ class SlmforgeError(Exception):
         self.asked, self.found, self.remedy = asked, found, remedy
         super().__init__(f"{asked}\n  found: {found}\n  to do: {remedy}")
 
+    @property
+    def sentence(self) -> str:
+        """All three on one line."""
+        return " ".join(f"{self.asked}; found: {self.found}; to do: {self.remedy}".split())
+
     def __reduce__(self) -> tuple[Any, ...]:
         """For a worker process, which hands its errors on."""
         return _rebuilt, (type(self), self.args, self.__dict__)
@@ -60,6 +65,15 @@ class DataError(SlmforgeError):
     def at(self, row: int) -> "DataError":
         """The same error, at a row that only the reader of the rows knows."""
         return DataError(self.asked, self._said, self.remedy, file=self.file, row=row)
+
+
+def all_of(faults: list[SlmforgeError], asked: str) -> SlmforgeError:
+    """Several errors as one, of the data if one of them is: all are found in one try. A single one stays as it is."""
+    if len(faults) == 1:
+        return faults[0]
+    kind = DataError if any(isinstance(fault, DataError) for fault in faults) else type(faults[0])
+    found = ";\n         ".join(f"{fault.asked}: {fault.found}" for fault in faults)
+    return kind(asked, found, "; ".join(dict.fromkeys(fault.remedy for fault in faults)))
 
 
 class StageError(SlmforgeError):

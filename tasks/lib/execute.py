@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import platform
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import history, store, tracking
+from tasks.lib import history, machine, store, tracking
 from tasks.lib.config import StageConfig
 from tasks.lib.environment import muted
 from tasks.lib.errors import DataError
@@ -68,11 +67,11 @@ class Direct:
         started = time.monotonic()
         identifier = call.identifier()
         cause = ""
-        record = _standing(call, identifier)
+        record, gone = _standing(call, identifier)
         if record is None:
-            cause = history.cause(self.session.domain, call)
+            cause = gone or history.cause(self.session.domain, call)
             with store.lock(identifier):
-                record = _standing(call, identifier)  # another process may have made it while we waited
+                record, _ = _standing(call, identifier)  # another process may have made it while we waited
                 if record is None:
                     self.session.tell(Event(call.name, "started", cause=cause))
                     record = self._make(call, identifier, cause)
@@ -105,10 +104,11 @@ class Direct:
         status = "FAILED"
         try:
             with tracking.active(writer) as current:
+                anew = machine.begin_peak()
                 made = call.stage.fn(folder, **call.arguments)
                 current.measured["seconds"] = round(time.monotonic() - clock, 3)
-                own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                current.measured["peak_memory"] = own + current.measured.get("processes_peak_memory", 0)
+                current.measured["peak_memory"] = machine.peak(anew=anew) + current.measured.get("processes_peak_memory", 0)
+                current.measured["peak_memory_since"] = "the stage began" if anew else "the process began"
                 record = _record(call, identifier, made, folder, current.measured)
                 record.made.update(
                     started=started.isoformat(),
@@ -138,10 +138,11 @@ class Direct:
         return writer
 
 
-def _standing(call: Call, identifier: str) -> Record | None:
-    """The record of a call, unless what it stands for outside the store is gone."""
+def _standing(call: Call, identifier: str) -> tuple[Record | None, str | None]:
+    """The record of a call; none where what it stands for outside the store is gone, and why."""
     record = store.find(identifier)
-    return None if record is None or call.stage.load(record).gone() is not None else record
+    gone = None if record is None else call.stage.load(record).gone()
+    return (None if gone else record), gone
 
 
 def _record(call: Call, identifier: str, made: Artifact, folder: Path, measured: dict[str, Any]) -> Record:

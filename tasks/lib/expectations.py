@@ -28,7 +28,7 @@ from tasks.lib.environment import muted
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
-from tasks.lib.parts import in_order
+from tasks.lib.parts import MANY, in_order
 from tasks.lib.records import ROLES
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
@@ -43,7 +43,6 @@ NOT_BY_ROW = (
 NEAR = 3  # names that are proposed for one that is none
 # arguments that GX gives every expectation, and that are not for a domain
 OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
-MANY = 8  # files of one role that are worth processes of their own, which need seconds to begin
 Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 
@@ -81,7 +80,9 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
             by_row = progress.rows(in_order(_judge_shard, jobs, workers, elsewhere=False), f"check {role}", len(jobs), " files")
         result = judging.judge(suite, by_row)
-        verdicts += [_verdict(role, found, sensitive) for found in result.results]
+        judged = [_verdict(role, found, sensitive) for found in result.results]
+        places = frames.places({identifier for verdict in judged for identifier in verdict.failing_ids})
+        verdicts += [v.model_copy(update={"failing_at": [places[one] for one in v.failing_ids if one in places]}) for v in judged]
         if docs is not None:
             data_docs.keep(context, role, result)
             kept = True

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from tasks.lib import base_source, config, domain, places, sources
 from tasks.lib.config import Declared
 from tasks.lib.domain import Domain, Edition, Expectations, Role
-from tasks.lib.errors import ConfigError
+from tasks.lib.errors import ConfigError, SlmforgeError
 from tasks.lib.mixing import Weights
 from tasks.lib.plan import Planner
 from tasks.lib.rewards import Rewards
@@ -84,7 +84,18 @@ class Flow(Generic[C]):
         """Read and check everything that a person wrote, before any work.
 
         Raises:
-            ConfigError, DataError: naming the key, the file, or the source that is wrong.
+            ConfigError, DataError: naming the key, the file, or every dataset that is wrong.
+        """
+        job, faults = self.sketch(order)
+        if faults:
+            raise sources.refusal(job.domain, job.sources, faults)
+        return job
+
+    def sketch(self, order: Order) -> tuple[Job[C], list[SlmforgeError]]:
+        """The job with what there is of its data, and why the rest cannot be read: enough for a plan, not for a run.
+
+        Raises:
+            ConfigError, DataError: naming the key or the base model that is wrong.
         """
         card = domain.load(order.domain)
         values: dict[str, Any] = card.card.config
@@ -103,7 +114,8 @@ class Flow(Generic[C]):
         edition: Edition = order.edition or ("full" if order.mirror else "starter")
         mirror = None if order.mirror is None else Path(order.mirror)
         base = base_source.resolve(cfg.base.source)
-        return Job(card, sources.resolve(card, edition, mirror), base, cfg)
+        found, faults = sources.look(card, edition, mirror)
+        return Job(card, found, base, cfg), faults
 
     def plan(self, job: Job[C]) -> Planner:
         """What would run, and why."""

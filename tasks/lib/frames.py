@@ -1,6 +1,6 @@
 """Records as flat tables for whoever judges them: read in batches, with the columns that are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +55,16 @@ class Frames:
         if not columns:
             return pd.DataFrame(index=pd.RangeIndex(self.rows))
         return pd.concat(self.batches(columns), ignore_index=True)
+
+    def places(self, ids: Collection[str]) -> dict[str, tuple[str, int]]:
+        """The file and the row of some rows, by id."""
+        found: dict[str, tuple[str, int]] = {}
+        for file in self._files:
+            if len(found) == len(ids):
+                break
+            table = pq.read_table(file, columns=["id", "file", "row"], filters=[("id", "in", sorted(ids))])
+            found |= {row["id"]: (row["file"], row["row"]) for row in table.to_pylist()}
+        return found
 
 
 def _filled(metadata: pq.FileMetaData) -> set[str]:

@@ -91,12 +91,9 @@ def opened(order: Order, flow: str, trigger: str = COMMAND, prefect_flow_run: st
 
 def in_a_line(error: BaseException) -> str:
     """What went wrong, without line breaks."""
-    text = str(error)
     if isinstance(error, SlmforgeError):
-        text = f"{error.asked}; found: {error.found}; to do: {error.remedy}"
-    else:
-        text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return " ".join(text.split())
+        return error.sentence
+    return " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
 
 
 def read(domain: str | None = None) -> tuple[list[Line], int]:

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from tasks.lib import delimited, files, progress
+from tasks.lib import delimited, files, machine, progress, tracking
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
 
 PART_BYTES = 64_000_000
+MANY = 8  # files of one role that are worth processes of their own, which need seconds to begin
 BLOCK = 1 << 20
 WATCH = "end with parent"
 MEMORY = 8_000_000_000  # bytes that a worker may take
@@ -66,20 +68,35 @@ def _pieces(datasets: Sequence[ResolvedDataset], size: int) -> Iterator[Piece]:
                 yield Piece(place, number, width, span)
 
 
-def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Iterator[tuple[Span, int]] | None:
-    """How a file can be cut, or None where only a whole one can be understood: archives, documents."""
+def uncut(datasets: Sequence[ResolvedDataset]) -> list[int]:
+    """Bytes of each file that must be read as a whole; no row is looked at."""
+    every = ((source, resolved) for resolved in datasets for source in resolved.files)
+    return [source.bytes for source, resolved in every if source.path is not None and _form(source.path, source.name, resolved) is None]
+
+
+def _form(path: Path, name: str, resolved: ResolvedDataset) -> str | None:
+    """The format of a file that can be cut; None where only a whole one can be understood: archives, documents."""
     dataset = resolved.dataset
     form = dataset.format or name.lower().rpartition(".")[2]
     if files.packing(path) is not None or dataset.records is not None:
         return None
-    if form == "parquet":
-        return _row_groups(path, size)
     single_byte = (dataset.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "ascii", "latin-1", "cp1252")
     if form in DELIMITERS and single_byte:
         delimiter = dataset.delimiter or DELIMITERS[form]
-        cuttable = delimiter.isascii() and delimiter not in '"\r\n'
-        return delimited.stretches(path, size, delimiter, dataset.encoding in (None, "utf-8")) if cuttable else None
-    return _lines(path, size) if form in ("jsonl", "ndjson") and single_byte else None
+        return form if delimiter.isascii() and delimiter not in '"\r\n' else None
+    return form if form == "parquet" or (form in ("jsonl", "ndjson") and single_byte) else None
+
+
+def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Iterator[tuple[Span, int]] | None:
+    """The stretches of a file that can be cut."""
+    dataset, form = resolved.dataset, _form(path, name, resolved)
+    if form is None:
+        return None
+    if form == "parquet":
+        return _row_groups(path, size)
+    if form in DELIMITERS:
+        return delimited.stretches(path, size, dataset.delimiter or DELIMITERS[form], dataset.encoding in (None, "utf-8"))
+    return _lines(path, size)
 
 
 def _lines(path: Path, size: int) -> Iterator[tuple[Span, int]]:
@@ -162,11 +179,14 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
         for job in jobs:
             yield work(*job)
         return
-    tried = joblib.delayed(_tried)
+    tried, peaks = joblib.delayed(_tried), Counter[int]()
     # joblib does the work of a single worker in this process
     pool = joblib.Parallel(n_jobs=max(2, count), return_as="generator", batch_size=1, pre_dispatch="n_jobs" if count > 1 else 1)
     try:
-        for result, error in pool(tried(os.getpid(), MEMORY, work, job) for job in jobs):
+        for result, error, worker, peak in pool(tried(os.getpid(), MEMORY, work, job) for job in jobs):
+            if worker != os.getpid():
+                peaks[worker] = max(peaks[worker], peak)
+                tracking.measure(processes_peak_memory=peaks.total())
             if error is not None:
                 raise error
             yield result
@@ -176,18 +196,22 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
         get_reusable_executor().shutdown(wait=True)  # else workers keep their memory for minutes
 
 
-def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None]:
+def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None, int, int]:
+    """What came of a job, or its error; the process that did it, and the most memory that this one had."""
     if os.getpid() != parent:  # joblib may think it better to work in the process that asks
         progress.SHOW["on"] = False  # the process that asks shows how far all are
         resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.RLIM_INFINITY))
         if not any(thread.name == WATCH for thread in threading.enumerate()):
             threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
+    made: R | None = None
+    fault: Exception | None = None
     try:
-        return work(*job), None
+        made = work(*job)
     except SlmforgeError as error:
-        return None, error
+        fault = error
     except (MemoryError, pa.ArrowMemoryError):
-        return None, WorkerDiedError()
+        fault = WorkerDiedError()
+    return made, fault, os.getpid(), machine.peak()
 
 
 def _end_with(parent: int) -> None:

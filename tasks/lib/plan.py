@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.lib import history, store
+from tasks.lib.sources import Sources
 from tasks.lib.stage import Call, Pending
 
 
@@ -18,6 +19,7 @@ class PlanRow:
     made: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    alike: bool = False  # what was measured, was so with the same settings
 
 
 class Planner:
@@ -29,6 +31,10 @@ class Planner:
 
     def call(self, call: Call) -> Any:
         """Plan one call."""
+        if lacking := [name for value in call.arguments.values() if isinstance(value, Sources) for name in value.lacking]:
+            reason = f"cannot be read: {', '.join(lacking)}"
+            self.rows.append(PlanRow(call.name, "blocked", reason))
+            return Pending(call.stage.name, reason)
         if call.pending:
             names = ", ".join(sorted({pending.stage for pending in call.pending.values()}))
             return self._pending(call, f"{names} will run", history.read(self._domain).get(call.name))
@@ -50,7 +56,8 @@ class Planner:
         """A stage that will run; what it took the last time is the best estimate of what it will take."""
         record = store.find(last["id"]) if last else None
         measured = record.measured if record is not None else {}
-        self.rows.append(PlanRow(call.name, "run", reason, measured=measured))
+        alike = record is not None and record.config == call.config()
+        self.rows.append(PlanRow(call.name, "run", reason, measured=measured, alike=alike))
         return Pending(call.stage.name, reason)
 
     @property
@@ -65,5 +72,5 @@ class Planner:
 
     @property
     def blockers(self) -> list[PlanRow]:
-        """Stages whose result forbids to go on."""
-        return [row for row in self.rows if row.state == "blocked"]
+        """Stages whose result forbids to go on; what has no data to begin with is told of by dataset."""
+        return [row for row in self.rows if row.state == "blocked" and row.id]

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tasks.lib import base_checks, examine, packs, row_checks
+from tasks.lib import base_checks, estimate, examine, packs, row_checks
 from tasks.lib.base_checks import Fault
 from tasks.lib.errors import ConfigError
 from tasks.lib.plan import Planner
@@ -33,12 +33,12 @@ def faults(job: Any, planner: Any) -> list[Fault]:
 
 
 def require(job: Any, planner: Any) -> None:
-    """Refuse what `faults` finds.
+    """Refuse what `faults` finds, and what this machine cannot hold.
 
     Raises:
         ConfigError: with all of it.
     """
-    if found := faults(job, planner):
+    if found := [*faults(job, planner), *estimate.shortage(estimate.needs(job, planner))]:
         asked = f"stages of {job.domain.name!r} that can run to their end"
         told = "; ".join(f"{fault.stage}: {fault.found}" for fault in found)
         raise ConfigError(asked, told, "; ".join(dict.fromkeys(fault.remedy for fault in found)))

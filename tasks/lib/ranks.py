@@ -1,7 +1,6 @@
 """Which of the processes of one training this is, and what its model must be wrapped in (one process: in nothing)."""
 
 import json
-import resource
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from tasks.lib import places
+from tasks.lib import machine, places
 from tasks.lib.errors import ConfigError, StageError
 
 K = TypeVar("K", int, str)
@@ -105,7 +104,7 @@ def everywhere(value: V) -> list[V]:
 
 def peak_memory() -> int:
     """Bytes that all processes together have taken at most."""
-    return total(Counter(bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))["bytes"]
+    return total(Counter(bytes=machine.peak()))["bytes"]
 
 
 def configuration(file: Path) -> dict[str, Any]:

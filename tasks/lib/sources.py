@@ -10,7 +10,7 @@ from pydantic import Field
 from tasks.lib import digests, downloads, hub, queries, remote
 from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.domain import Dataset, Domain, Edition
-from tasks.lib.errors import DataError
+from tasks.lib.errors import DataError, SlmforgeError, all_of
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, SubsetSource
 
 
@@ -24,7 +24,10 @@ class SourceFile(Declared):
 
 
 class ResolvedDataset(Declared):
-    """A dataset, its files and one digest over them (a single file's own); of a query, the server that was asked."""
+    """A dataset, its files and one digest over them (a single file's own); of a query, the server that was asked.
+
+    One without files stands in a plan for a dataset that cannot be read.
+    """
 
     dataset: Dataset
     sha256: str
@@ -44,6 +47,11 @@ class Sources(Declared):
 
     edition: Edition
     datasets: list[ResolvedDataset]
+
+    @property
+    def lacking(self) -> list[str]:
+        """The names of datasets that cannot be read."""
+        return [resolved.dataset.name for resolved in self.datasets if not resolved.files]
 
 
 def builtin_documents() -> list[tuple[str, str]]:
@@ -84,14 +92,36 @@ def resolve(domain: Domain, edition: Edition, mirror: Path | None) -> Sources:
     """Find every dataset's bytes.
 
     Raises:
-        DataError: if a file is missing, leaves the domain folder, has another digest, or cannot be fetched.
+        DataError: naming every dataset whose licence is not allowed, or of which a file is missing, leaves the domain folder,
+            has another digest, or cannot be fetched.
         ConfigError: if a store's driver is not installed, or a database's variable is not set.
     """
+    found, faults = look(domain, edition, mirror)
+    if faults:
+        raise refusal(domain, found, faults)
+    return found
+
+
+def refusal(domain: Domain, found: Sources, faults: list[SlmforgeError]) -> SlmforgeError:
+    """What is wrong with datasets, as one error."""
+    return all_of(faults, f"datasets of {domain.name!r} ({found.edition} edition) that can be read: {', '.join(found.lacking)}")
+
+
+def look(domain: Domain, edition: Edition, mirror: Path | None) -> tuple[Sources, list[SlmforgeError]]:
+    """Every dataset, as far as its bytes can be found, and why others cannot, in the order of the card."""
     remembered = digests.Remembered()
     shelf = Mirror(mirror, remembered)
-    found = [_resolve(dataset, domain, shelf, remembered) for dataset in domain.datasets(edition)]
+    found: list[ResolvedDataset] = []
+    faults: dict[str, SlmforgeError] = {}
+    for dataset in domain.of_edition(edition):
+        try:
+            domain.require_licence(dataset)  # before anything is fetched
+            found.append(_resolve(dataset, domain, shelf, remembered))
+        except SlmforgeError as error:
+            faults.setdefault(str(error), error)  # a mirror that is not there is told once
+            found.append(ResolvedDataset(dataset=dataset, sha256="", bytes=0, files=[]))
     remembered.save()
-    return Sources(edition=edition, datasets=found)
+    return Sources(edition=edition, datasets=found), list(faults.values())
 
 
 def _resolve(dataset: Dataset, domain: Domain, mirror: Mirror, remembered: digests.Remembered) -> ResolvedDataset:

@@ -111,7 +111,7 @@ def _version(record: Record) -> tuple[dict[str, Any], list[Difference]]:
         found.append(_differs(record.id, LINEAGE, f"sha256 {_short(digest)}, as the record of register says", said, remedy))
     else:
         found += _named(record)
-    tag, why = _tag(name, version)
+    tag, why = _tag(name, version, record.measured.get("registered_in"))
     if not why and tag != digest:
         where = f"tag {local_registry.TAG} of version {version} of {name!r} in MLflow"
         found.append(Difference(where, f"{_short(digest)}, as the record of register says", _short(tag) if tag else "no such tag", CHANGED))
@@ -129,8 +129,10 @@ def _named(record: Record) -> Iterator[Difference]:
             yield _differs(identifier, RECORD, expected, f"digest {_short(now.digest)}")
 
 
-def _tag(name: str, version: str) -> tuple[str | None, str]:
+def _tag(name: str, version: str, registered: str | None) -> tuple[str | None, str]:
     """The lineage digest that the registry keeps; or why it could not be asked."""
+    if (other := local_registry.elsewhere(registered)) is not None:
+        return None, f"not compared: {other}"
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         gone = local_registry.missing_version(name, version)
         return (None, f"not compared: {gone}") if gone else (local_registry.lineage_tag(name, version), "")

@@ -140,6 +140,12 @@ BAD = {
         edit("{column: prompt}", "{colum: prompt}", "expectations.yaml"), CONFIG, ("expect_column_values_to_not_be_null", "colum"), "check"
     ),
     "a column that expectations do not have": Bad(edit("prompt}", "promt}", "expectations.yaml"), CONFIG, ('"promt"',), "check"),
+    "an expectation that the rows do not meet": Bad(
+        edit("{column: prompt}", "{column: response}", "expectations.yaml"),
+        DATA,
+        ("expect_column_values_to_not_be_null(column=response)", "1 of 201 rows fail", "data/colours.csv, row 201", "expectations.yaml"),
+        "base",  # what became of the rows is shown all the same
+    ),
     "expectations for no role": Bad(edit("tune:", "tunes:", "expectations.yaml"), CONFIG, ("tunes", "'tune'"), ""),
     "expectations that are a list": Bad(content("expectations.yaml", b"- tune\n"), CONFIG, ("expectations.yaml", "no mapping"), ""),
 }  # fmt: skip

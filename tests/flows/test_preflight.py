@@ -12,7 +12,7 @@ from tasks.lib.training_config import FIXED, OWN_FIELDS, TrainingConfig
 from tasks.tune import TuneConfig
 from tests.conftest import Run
 
-BLOCKED, CONFIG = 5, 2
+BLOCKED, CONFIG, DATA = 5, 2, 3
 
 
 def blockers(cli: Run, *words: str, code: int = BLOCKED) -> str:
@@ -52,6 +52,39 @@ def test_a_key_that_no_trainer_knows_blocks_a_plan_and_is_refused_before_any_sta
     assert "align.trainer.learnign_rate: write `align.learning_rate:`" in done.stderr
     assert not (workplace / "runs" / "artifacts").exists(), "no stage has run"
     assert len(list(examined.glob("trainer-*"))) == 1, "the second question was answered from memory"
+
+
+FAULTY = {
+    "documents": ("{path: data/documents.jsonl}", "{path: data/away.jsonl}", "no such file", "correct its path"),
+    "colours": ("{path: data/colours.csv}", f"{{path: data/colours.csv, sha256: {'a' * 64}}}", "a" * 64, "pin the new digest"),
+    "ratings": ("{path: data/ratings.jsonl}, licence: CC0-1.0", "{path: data/ratings.jsonl}, licence: MIT", "'MIT'", "add the licence"),
+    "general": ("{builtin: pydoc-topics}", f"{{sha256: {'b' * 64}, file: g.txt, from: here, subset: all}}", "b" * 64, "--mirror DIR"),
+}
+
+
+def test_every_dataset_that_cannot_be_read_is_a_blocker_and_is_named_in_one_refusal(toy: Path, cli: Run, workplace: Path) -> None:
+    card = toy / "domain.yaml"
+    (toy / "expectations.yaml").unlink()
+    for old, new, *_ in FAULTY.values():
+        assert old in card.read_text()
+        card.write_text(card.read_text().replace(old, new))
+    done = cli("plan", "toy", "--json", "--batches=2", "distill.layers=9", PREFECT_API_URL="")
+    assert done.returncode == BLOCKED, done.stderr
+    told = json.loads(done.stdout)
+    for name, (_, _, found, remedy) in FAULTY.items():
+        (said,) = [blocker for blocker in told["blockers"] if f"dataset '{name}'" in blocker]
+        assert all(part in said for part in ("; found: ", found, "; to do: ", remedy)), said
+    assert len(told["blockers"]) == len(FAULTY) + 1, "and what is wrong besides"
+    states = {row["stage"]: (row["state"], row["reason"]) for row in told["stages"]}
+    assert states["ingest"] == ("blocked", f"cannot be read: {', '.join(FAULTY)}")
+    assert states["check"][0] == "run"
+    assert {"base", "tune", "register"} <= set(states)
+    for command in ("adapt", "check"):
+        done = cli(command, "toy", PREFECT_API_URL="")
+        assert done.returncode == DATA, done.stderr
+        for name, (_, _, found, remedy) in FAULTY.items():
+            assert all(part in done.stderr for part in (f"dataset '{name}'", found, remedy))
+        assert not (workplace / "runs" / "artifacts").exists(), "no stage has run"
 
 
 def test_a_trainer_that_says_nothing_asks_no_library(toy: Path, cli: Run, examined: Path) -> None:

@@ -24,15 +24,15 @@ def test_there_are_three_domains() -> None:
 @pytest.mark.parametrize("name", DOMAINS)
 @pytest.mark.parametrize("edition", get_args(Edition))
 def test_a_domain_has_the_roles_of_a_pipeline_in_both_editions(name: str, edition: Edition) -> None:
-    roles = {dataset.role for dataset in domain.load(name).datasets(edition)}
+    roles = {dataset.role for dataset in domain.load(name).of_edition(edition)}
     assert {"corpus", "tune", "preference", "general"} <= roles
 
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_the_starter_edition_needs_no_network_and_no_mirror(name: str, workplace: Path) -> None:
     found = domain.load(name)
-    assert all(isinstance(dataset.source, (PathSource, BuiltinSource)) for dataset in found.datasets("starter"))
-    assert len(sources.resolve(found, "starter", None).datasets) == len(found.datasets("starter"))
+    assert all(isinstance(dataset.source, (PathSource, BuiltinSource)) for dataset in found.of_edition("starter"))
+    assert len(sources.resolve(found, "starter", None).datasets) == len(found.of_edition("starter"))
     assert not (workplace / "runs" / "downloads").exists()
 
 

@@ -12,11 +12,12 @@ from flows.adapt import adapt
 from flows.prepare import prepare
 from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import delivery, digests, lineage, registry, store, tracking, tracking_store
+from tasks.lib import delivery, digests, lineage, local_registry, registry, store, tracking, tracking_store, verifying
 from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
 from tasks.lib.model import Model
+from tasks.lib.plan import Planner
 from tasks.lib.stage import Call
 from tasks.lib.store import Artifact, Record
 from tasks.register import Version, register
@@ -141,11 +142,13 @@ class Made:
     def lineage(self) -> dict[str, Any]:
         return lineage.build(self.declared, self.checked, self.model, self.scores, self.data)
 
-    def register(self, name: str | None = None) -> Version:
-        config = register.config_type.model_validate({"name": name})
+    @property
+    def call(self) -> Call:
         given = {"declared": self.declared, "checked": self.checked, "model": self.model, "scores": self.scores, "data": self.data}
-        call = Call(register, {"cfg": config, **given})  # type: ignore[arg-type]  # Stage[P, A] is invariant in P; Call takes any stage
-        return Direct(self.session).call(call)  # type: ignore[return-value]  # a runner returns any artifact
+        return Call(register, {"cfg": register.config_type(), **given})  # type: ignore[arg-type]  # Stage[P, A] is invariant in P; Call takes any stage
+
+    def register(self) -> Version:
+        return Direct(self.session).call(self.call)  # type: ignore[return-value]  # a runner returns any artifact
 
 
 def test_the_lineage_holds_the_verdicts_of_now_and_the_address_of_every_source(toy: Path, weights: Path) -> None:
@@ -229,6 +232,39 @@ def test_what_the_registry_refuses_is_no_server_that_is_away(toy: Path, weights:
         registry.register("a/b", made.model.path, made.checked.path, {registry.KEY: "1", registry.TAG: "2"})
     mlflow.restore_experiment(experiment)
     assert made.register().version == "1"
+
+
+def test_a_version_of_another_store_is_gone_and_is_registered_in_the_one_that_is_set(
+    toy: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(made: Made) -> tuple[str, str]:
+        planner = Planner("toy")
+        planner.call(made.call)
+        return planner.rows[0].state, planner.rows[0].reason
+
+    here = Made(weights, Order("toy"))
+    first = here.register()
+    assert planned(here)[0] == "cached"
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    said = f"it was registered in the default store below the runs folder, and {uri} is set now"
+    assert planned(here) == ("run", said)
+    assert next(one["registry"] for one in verifying.verify([first.id]).versions) == f"not compared: {said}"
+    there = Made(weights, Order("toy"))
+    second = there.register()
+    record = store.find(second.id)
+    assert record is not None
+    assert (second.id, record.made["cause"], record.measured["registered_in"]) == (first.id, said, uri)
+    assert second.digest != first.digest, "the run is another one: what follows is made again"
+    mlflow = MlflowClient(uri)
+    assert [(str(found.version), found.run_id) for found in mlflow.search_model_versions("name = 'toy'")] == [("1", second.run)]
+    assert planned(there)[0] == "cached"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    again = Made(weights, Order("toy")).register()
+    assert (again.version, again.run) == (first.version, first.run), "it is found, not registered twice"
+    mlflow.delete_model_version("toy", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert local_registry.missing_version("toy", "1") == "version 1 is gone from the model registry"
 
 
 @pytest.mark.parametrize("name", ["it's", 'say "so"', "a/b", "a:b", ""])

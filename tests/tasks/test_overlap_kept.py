@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import DataError
+from tasks.lib.holding import Questions
 from tasks.lib.records import RecordWriter, iterate
 from tasks.split import SplitConfig, _held_out, split
 from tests.datasets import ingested, reasons, resolved
@@ -74,7 +75,7 @@ def test_what_is_held_out_is_chosen_without_the_texts_in_memory(tmp_path: Path) 
             row = {"id": f"d:{i}", "dataset": "d", "role": "tune", "file": "f", "row": i, "prompt": "?", "response": "!", "holdout": 5}
             writer.put({**row, "history": turns}, "tune")
     tracemalloc.start()
-    _held_out(tmp_path)
+    _held_out(tmp_path, Questions())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12_000 * len(said), "the texts are twice that; a batch of rows is a third of it"

@@ -67,7 +67,7 @@ def test_every_pack_is_judged_where_the_data_have_the_column_and_only_there(toy:
 
 def test_a_critical_expectation_of_a_pack_stops_what_follows(toy: Path) -> None:
     (toy / "expectations.yaml").write_text(f"packs: [finance]\ntune:\n  - {DATES}: {{column: prompt}}\n")
-    with pytest.raises(DataError, match=f"{DATES}.*colours:202"):
+    with pytest.raises(DataError, match=f"{DATES}.*colours.csv, row 202"):
         check(CheckConfig(docs=False), domain.load("toy").expectations, read(toy, "on 31 April 2020"))
 
 

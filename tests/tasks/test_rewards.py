@@ -114,7 +114,7 @@ def test_the_answers_of_the_starter_data_have_the_full_reward(name: str) -> None
     card = domain.load(name)
     rewards = card.rewards("starter").chosen([])
     of_reward: dict[str, list[float]] = {reward.name: [] for reward in rewards}
-    for dataset in card.datasets("starter"):
+    for dataset in card.of_edition("starter"):
         if dataset.role != "tune":
             continue
         lines = (card.folder / "data" / f"{dataset.name}.jsonl").read_text().splitlines()

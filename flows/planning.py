@@ -1,0 +1,115 @@
+"""`slmforge plan`: each stage cached or to run, and why; what it takes, what it draws, and every blocker."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from flows.commands import page
+from tasks.lib import base_source, store
+from tasks.lib.errors import ConfigError
+from tasks.lib.flow import Order
+
+TRAINED_ON = {"corpus": "pretrain", "tune": "tune", "preference": "align"}  # a role and the stage of `adapt` that needs it
+
+
+def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> bool:
+    """Print the plan of a flow, and the first examples of its trainings if asked; True when something blocks it."""
+    from flows import batches as showing
+    from tasks.lib import estimate, preflight
+
+    job, lacking = page(flow).sketch(asked)
+    planner = page(flow).plan(job)
+    shown = [] if batches is None or lacking else showing.of(asked, job, planner, batches)
+    needs = estimate.needs(job, planner)
+    rows = _rows(planner, needs)
+    blockers = [fault.sentence for fault in lacking]
+    blockers += [f"{row.name}: {row.reason}" for row in planner.blockers]
+    blockers += [fault.sentence() for fault in estimate.shortage(needs)]
+    blockers += [*missing(job, flow), *_unfit_base(job, flow)]
+    unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
+    blockers += unfit
+    notes = list(job.domain.card.unstated)
+    if estimate.model(job, planner) is None:
+        notes.append("how large the base model is, is not known before it is fetched: memory and disk are told without its weights")
+    drawn = _shares(planner.rows, job, tried=not unfit)
+    if as_json:
+        told = {
+            "domain": asked.domain,
+            "edition": job.sources.edition,
+            "stages": rows,
+            "draws": drawn,
+            "blockers": blockers,
+            "notes": notes,
+            **({} if batches is None else {"batches": [showing.told(one) for one in shown]}),
+        }
+        print(json.dumps(told, indent=1))
+        return bool(blockers)
+    from flows import screen
+
+    screen.plan(rows)
+    screen.draws(drawn)
+    counts = Counter(row["state"] for row in rows)
+    screen.console.print(f"\n{asked.domain}, {job.sources.edition} edition: {counts['cached']} cached, {counts['run']} to run")
+    for note in notes:
+        screen.say("note", "yellow", note)
+    for blocker in blockers:
+        screen.say("blocker", "red", blocker)
+    if shown:
+        showing.show(shown, planner)
+    return bool(blockers)
+
+
+def _rows(planner: Any, needs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of a plan, with what those need that will run."""
+    rows = []
+    for row in planner.rows:
+        need = needs.get(row.name)
+        rows.append({"stage": row.name, "state": row.state, "reason": row.reason, "id": row.id,
+                     "last_seconds": row.measured.get("seconds"), "memory": need and need.memory, "disk": need and need.disk})  # fmt: skip
+    return rows
+
+
+def _shares(rows: list[Any], job: Any, *, tried: bool) -> list[dict[str, Any]]:
+    """What each training will draw of each dataset; nothing before the data are split.
+
+    Tokens are counted by the tokenizer of the base, or of the folder that it will be copied from if that has been `tried` out.
+    """
+    found = {row.name: row for row in rows if row.id}
+    if "split" not in found:
+        return []
+    from tasks.lib import base_checks, mixture_plan
+
+    outside = base_checks.folder_of(job) if tried else None
+    base = store.root() / found["base"].id if "base" in found else outside
+    weights = {resolved.dataset.name: resolved.dataset.weight for resolved in job.sources.datasets}
+    split = found["split"]
+    return mixture_plan.shares([row.name for row in rows], store.root() / split.id, split.facts["sizes"], job.cfg, weights, base)
+
+
+def missing(job: Any, flow: str) -> list[str]:
+    """Roles, choices or rewards without which a stage of the flow has nothing to work on."""
+    datasets = [resolved.dataset for resolved in job.sources.datasets]
+    roles = {dataset.role for dataset in datasets}
+    wanted = TRAINED_ON if flow != "classify" else {"corpus": "pretrain", "tune": "classify"}
+    found = [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
+    if flow == "classify" and not any(dataset.role == "tune" and dataset.choices for dataset in datasets):
+        found.append("classify: no dataset with role tune and `choices`")
+    if flow == "rlhf":
+        try:
+            job.rewards.chosen(job.cfg.reinforce.rewards)
+        except ConfigError as error:
+            found.append(f"reinforce: {error.found}; {error.remedy}")
+    return found
+
+
+def _unfit_base(job: Any, flow: str) -> list[str]:
+    """Why the flow could not end well with this base."""
+    from tasks.lib import architecture
+
+    found = base_source.architecture_of(job.cfg.base.source)
+    able: tuple[Any, ...] = ("encoder", "decoder") if flow == "classify" else ("decoder",)
+    try:
+        architecture.require(found or "decoder", able, flow)
+    except ConfigError as error:
+        return [str(error)]
+    return []
