@@ -66,7 +66,7 @@ class Attempt:
         return {"replay": self.replay, "forgot": self.forgot, **{kind: list(pair) for kind, pair in self.losses.items()}}
 
 
-@stage(version="5", needs=("models", "objectives", "vocabulary"))
+@stage(version="6", needs=("models", "objectives", "vocabulary"))
 def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Continue pretraining on domain documents and a replayed share of general ones.
 

@@ -156,6 +156,8 @@ def test_at_a_learning_rate_of_zero_the_watch_of_two_is_that_of_one(
     ("kind", "given", "expected"),
     [
         (AlignConfig, {"method": {"kind": "kto"}, "batch": 3, "accumulation": 2}, "3 is no multiple of 2.*over a whole batch"),
+        (AlignConfig, {"method": {"loss": "aot"}}, "the loss aot sorts what one device takes at once"),
+        (AlignConfig, {"method": {"loss": "aot_unpaired"}}, "the loss aot_unpaired sorts"),
         (ReinforceConfig, {"method": {"loss": "bnpo"}}, "the loss bnpo is a mean over what one device takes at once"),
         (ReinforceConfig, {"trainer": {"steps_per_generation": 2}}, "'steps_per_generation' counts what one device takes"),
         (ReinforceConfig, {"batch": 3}, "3 is no multiple of 2"),

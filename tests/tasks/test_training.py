@@ -149,10 +149,23 @@ def test_several_devices_are_how_and_not_what(start: Model, data: Split) -> None
 
 
 def test_verbatim_trainer_settings_reach_the_library(start: Model, data: Split) -> None:
-    made = pretrain(PretrainConfig(epochs=1, trainer={"max_steps": 2}, **SHORT), start, data)
-    record = store.find(made.id)
+    made = [pretrain(PretrainConfig(trainer={"max_steps": 2, **more}, **SHORT), start, data) for more in ({}, {"adam_beta2": 0.5})]
+    record = store.find(made[0].id)
     assert record is not None
     assert record.measured["curve"][-1]["step"] == 2
+    assert made[0].digest != made[1].digest
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "packing_strategy", "eval_packing", "pad_to_multiple_of", "dataset_text_field", "dataset_num_proc", "truncation_mode",
+        "pad_token", "eos_token", "chat_template_path", "shuffle_dataset",
+    ],
+)  # fmt: skip
+def test_settings_of_the_library_that_change_no_batch_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' cannot be set"):
+        TuneConfig(trainer={key: 8})
 
 
 def test_accumulated_batches_are_one_batch(start: Model) -> None:
