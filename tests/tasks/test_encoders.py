@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from flows.prepare import prepare
 from tasks.base import BaseConfig, Folder, Scratch, base
@@ -22,6 +23,7 @@ from tasks.lib.shares import NUMBER
 from tasks.lib.training import fit
 from tasks.lib.training_config import TrainingConfig
 from tasks.pretrain import PretrainConfig, pretrain
+from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
 from tests.tiny import model_of, tokenizer_of
@@ -250,3 +252,20 @@ def test_words_of_the_domain_become_tokens_and_learn(kind: str, data: Split, req
     assert told["fertility_after"] < told["fertility_before"]
     assert told["heldout_loss_after"] < told["heldout_loss_before"]
     assert pretrain(PretrainConfig(new_tokens=told["new_words"], **cfg), start, data).digest == made.digest
+    if kind == "decoder":
+        _kept(made, told["new_words"], data)
+
+
+def _kept(made: Model, words: list[str], data: Split) -> None:
+    """The words are still tokens, with what was learned of them, when the model is tuned and when that is quantised."""
+    tuned = tune(TuneConfig(trainer={"max_steps": 1}, length=64), made, data)
+    small = quantize(QuantizeConfig(), tuned)
+    logits = []
+    for later in (tuned, small):
+        tokenizer, network = models.load_tokenizer(later.path), models.load(later.path, dtype=torch.bfloat16)
+        ids = tokenizer(f"a {' '.join(words)}", return_tensors="pt")["input_ids"]
+        assert later.vocabulary == made.vocabulary == len(tokenizer) == network.get_input_embeddings().num_embeddings
+        assert set(range(made.vocabulary - len(words), made.vocabulary)) <= set(ids[0].tolist())
+        with torch.inference_mode():
+            logits.append(network(ids).logits.float().log_softmax(-1))
+    assert float(F.kl_div(logits[1], logits[0], reduction="none", log_target=True).sum(-1).mean()) < 0.05
