@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import GenerationMixin
 
 from flows.prepare import prepare
 from tasks.base import BaseConfig, Scratch, base
@@ -128,8 +129,18 @@ def test_they_are_scored_beside_the_domains_and_their_rows_are_kept(data: Split,
     assert baseline.rows == len(answers)
 
 
-def test_each_setting_does_what_it_says(data: Split, model: Model) -> None:
-    few = scored(data, model, general_tasks=["general_word"], general_limit=2, untrained=0)
+def test_each_setting_does_what_it_says(data: Split, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    honest = GenerationMixin.generate
+
+    def spied(self: Any, **given: Any) -> Any:
+        made = honest(self, **given)
+        decoded.append(made.shape[1] - given["input_ids"].shape[1])
+        return made
+
+    monkeypatch.setattr(GenerationMixin, "generate", spied)
+    few = scored(data, model, general_tasks=["general_word"], general_limit=2, untrained=0, speed_tokens=7)
+    assert decoded == [4, 7], "of the speed: to warm up, and as many tokens as asked"
     assert {score.task: score.n for score in few.general} == {"general_word": 2, "hue": 2}
     assert (few.untrained, few.no_untrained) == ([], "evaluate.untrained is 0")
 
