@@ -92,7 +92,7 @@ def folded(model: PeftModel, start: Path, out: Path, probes: Sequence[Sequence[i
 
 def _in_full(model: PeftModel) -> None:
     """Let frozen 4 bits be multiplied in fp32: both answers are, so that what differs is the merge and not the precision."""
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     for module in model.modules():
         if isinstance(module, Linear4bit):
