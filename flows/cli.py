@@ -47,16 +47,17 @@ for command in cli_data.COMMANDS:
 @click.argument("name")
 @ordered
 @click.option("--over", multiple=True, required=True, metavar="KEY.SUB=[V1,V2]", help="A setting and its values; several are combined.")
-@click.option("--until", type=click.Choice(["pretrain", "merge", "tune", "align", "distill", "quantize"]),
-              help="The stage whose model is scored [the last that --over is about].")  # fmt: skip
+@of_flow
+@click.option("--until", metavar="STAGE",
+              help="The stage whose model is scored, such as tune [the last that --over is about].")  # fmt: skip
 @click.option("--by", metavar="SCORE", help="The score that trials are compared by [the domain's first task].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def sweep(name: str, over: tuple[str, ...], until: str | None, by: str | None, as_json: bool, **order: Any) -> None:
+def sweep(name: str, over: tuple[str, ...], flow: str, until: str | None, by: str | None, as_json: bool, **order: Any) -> None:
     """Try combinations of settings and compare their scores. What they have in common is made once."""
     from flows import commands
     from flows import sweep as searching
 
-    searching.sweep(commands.order(name, **order), over, until, by, as_json)
+    searching.sweep(commands.order(name, **order), over, flow, until, by, as_json)
 
 
 @main.command()

@@ -2,73 +2,20 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from pydantic import Field
-
-from flows.adapt import AdaptConfig
-from tasks.align import align
-from tasks.base import base
-from tasks.check import check
-from tasks.clean import clean
-from tasks.dedup import dedup
-from tasks.distill import distill
-from tasks.evaluate import Scores, evaluate
-from tasks.ingest import ingest
-from tasks.lib import config, journal, places, preflight, replacing, store, tracking
+from flows import trials as pages
+from tasks.lib import config, digests, journal, places, preflight, replacing, store, tracking
 from tasks.lib.errors import ConfigError, SlmforgeError, StageError
-from tasks.lib.flow import Job, Order, flow
-from tasks.lib.model import Model
+from tasks.lib.flow import Flow, Job, Order
 from tasks.lib.score import TaskScore
-from tasks.merge import merge
-from tasks.pretrain import pretrain
-from tasks.quantize import quantize
-from tasks.split import Split, split
-from tasks.tune import tune
 
-Until = Literal["pretrain", "merge", "tune", "align", "distill", "quantize"]
-STAGES: tuple[str, ...] = get_args(Until)
 TRIAL = {"slmforge.flow": "sweep trial"}
 BITS = ("domain_bits_per_byte", "general_bits_per_byte")
-
-
-class TrialConfig(AdaptConfig):
-    """The pipeline's settings, and how far a trial goes."""
-
-    until: Until = Field(default="align", description="the stage whose model is scored")
-
-
-@flow(TrialConfig)
-def trial(job: Job[TrialConfig]) -> Scores:
-    """Adapt a model as far as the search asks, and score it; nothing is registered."""
-    cfg = job.cfg
-    read = ingest(cfg.ingest, job.sources)
-    check(cfg.check, job.expectations, read)
-    data = split(cfg.split, dedup(cfg.dedup, clean(cfg.clean, read)))
-    return evaluate(cfg.evaluate, job.domain.suite, data, _reach(job, data))
-
-
-def _reach(job: Job[TrialConfig], data: Split) -> Model:
-    """The model of the stage at which the trial ends."""
-    cfg = job.cfg
-    model = start = base(cfg.base, job.base)
-    steps: dict[str, Callable[[], Model]] = {
-        "pretrain": lambda: pretrain(cfg.pretrain, model, data, job.weights("corpus")),
-        "merge": lambda: merge(cfg.merge, start, model),
-        "tune": lambda: tune(cfg.tune, model, data, job.weights("tune")),
-        "align": lambda: align(cfg.align, model, data, job.weights("preference")),
-        "distill": lambda: distill(cfg.distill, model, data, job.weights("corpus", "tune")),
-        "quantize": lambda: quantize(cfg.quantize, model),
-    }
-    for name, step in steps.items():
-        model = step()
-        if name == cfg.until:
-            break
-    return model
 
 
 @dataclass
@@ -88,8 +35,8 @@ class Trial:
         return ", ".join(f"{key}={json.dumps(value)}" for key, value in self.values.items())
 
 
-def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, as_json: bool) -> None:
-    """Run every combination, show them in one table and one page, and keep both as one run in MLflow.
+def sweep(asked: Order, over: Sequence[str], flow: str, until: str | None, by: str | None, as_json: bool) -> None:
+    """Run every combination of one flow's trials, show them in one table and one page, and keep both as one run in MLflow.
 
     Stages that trials have in common are made once. A trial that fails is shown with its error, and the others go on.
 
@@ -99,11 +46,12 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
     """
     from flows import screen
 
-    grid = _grid(over)
-    trials = _trials(asked, grid, _last(grid, until))
-    jobs = [trial.job(one.order) for one in trials]
+    grid, search = _grid(over), pages.SEARCHES[flow]
+    trials = _trials(asked, grid, search.end({name.split(".")[0] for name in grid}, until))
+    jobs = [search.page.job(one.order) for one in trials]
+    _require_difference(flow, grid, trials, jobs)
     for job in jobs:
-        preflight.require(job, trial.plan(job))
+        preflight.require(job, search.page.plan(job))
     known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.of_domain().values())]
     by = by or [*known[len(BITS) :], *known][0]
     if by not in known:
@@ -114,7 +62,7 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
     for number, one in enumerate(trials, start=1):
         if not as_json:
             screen.console.print(f"\ntrial {number} of {len(trials)}: {one.sentence}", style="bold", soft_wrap=True)
-        _run(one, tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL), silent=as_json)
+        _run(search.page, one, tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL), silent=as_json)
     best = _best(trials, by)
     files = _write(asked.domain, name, trials, best, by)
     for file in files:
@@ -126,17 +74,16 @@ def sweep(asked: Order, over: Sequence[str], until: str | None, by: str | None, 
         raise StageError(f"{len(trials)} trials", f"none has a score of {by}: {trials[0].error}", "correct the fields")
 
 
-def _last(grid: dict[str, list[Any]], until: str | None) -> str:
-    """The stage whose model is scored: the last one that the fields are about, or a later one."""
-    about = [STAGES.index(stage) for name in grid if (stage := name.split(".")[0]) in STAGES]
-    last = max(about, default=STAGES.index("align"))
-    if until is not None and STAGES.index(until) < last:
-        raise ConfigError(
-            f"trials that end with {until}",
-            f"they are about {STAGES[last]}, which comes later",
-            f"leave --until out, or --until {STAGES[last]}",
-        )
-    return until or STAGES[last]
+def _require_difference(flow: str, grid: dict[str, list[Any]], trials: list[Trial], jobs: list[Job[Any]]) -> None:
+    """Refuse values that make the same result: as equal ones, those of a field that changes how and never what, or of no stage that runs."""
+    for name, values in grid.items():
+        stage, others = name.split(".")[0], {key: options[0] for key, options in grid.items() if key != name}
+        alike = [job for one, job in zip(trials, jobs, strict=True) if others.items() <= one.values.items()]
+        why = None if len({digests.of_value(getattr(job.cfg, stage).identity()) for job in alike}) == len(values) else "some are the same"
+        if why := pages.idle(flow, stage, jobs[0]) or why:
+            raise ConfigError(
+                f"trials over {name}={json.dumps(values)}, each with a result of its own", why, f"search another field than {name}"
+            )
 
 
 def _grid(over: Sequence[str]) -> dict[str, list[Any]]:
@@ -164,13 +111,13 @@ def _trials(asked: Order, grid: dict[str, list[Any]], until: str) -> list[Trial]
     return found
 
 
-def _run(one: Trial, child: tracking.RunWriter, *, silent: bool) -> None:
+def _run(page: Flow[Any], one: Trial, child: tracking.RunWriter, *, silent: bool) -> None:
     """Run one trial; what is wrong with it is its result."""
     from flows import commands
 
     child.params(one.values)
     try:
-        one.artifact = commands.run_flow(trial, one.order, silent=silent)["artifact"]
+        one.artifact = commands.run_flow(page, one.order, silent=silent)["artifact"]
     except SlmforgeError as error:
         one.error = journal.in_a_line(error)
         child.tags({"slmforge.error": one.error})

@@ -18,6 +18,7 @@ Loss = Literal[
     "aot", "aot_unpaired", "discopop",
 ]  # fmt: skip
 SMOOTHED = {"robust": 0.1, "exo_pair": 1e-3}  # what their papers recommend; without it they are another loss, or none
+SORTED = ("aot", "aot_unpaired")  # sorted within what is taken at once, and so other pairs on several devices
 MAY_SMOOTH = ("robust", "exo_pair", "aot", "aot_unpaired")
 
 
@@ -59,7 +60,12 @@ class AlignConfig(TrainingConfig):
     method: Method = Dpo()
 
     @model_validator(mode="after")
-    def _batch_can_be_shared(self) -> "AlignConfig":
+    def _can_be_dealt(self) -> "AlignConfig":
+        """What several devices would make another result of is refused."""
+        if isinstance(self.method, Dpo) and self.method.loss in SORTED and self.devices != 1:
+            raise ValueError(
+                f"the loss {self.method.loss} sorts what one device takes at once; set `devices: 1`, or take a loss of single pairs, as sigmoid"
+            )
         if isinstance(self.method, Kto) and self.devices != "auto":
             self.require_shared_batch(self.devices)
         return self
@@ -70,7 +76,7 @@ class AlignConfig(TrainingConfig):
         return {"kind": "dpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="6", needs=("models", "preferences"))
+@stage(version="7", needs=("models", "preferences"))
 def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weights = EVEN) -> Aligned:
     """Tune towards the chosen and away from the rejected answers; pairs that do not fit are counted and left out.
 

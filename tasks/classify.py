@@ -34,7 +34,7 @@ class ClassifyConfig(TrainingConfig):
         return self
 
 
-@stage(version="2", needs=("models", "heads", "objectives", "scoring", "adapters"))
+@stage(version="3", needs=("models", "heads", "objectives", "scoring", "adapters"))
 def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights: Weights = EVEN) -> Classifier:
     """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label of training.
 

@@ -46,7 +46,9 @@ class PretrainConfig(TrainingConfig):
 class Attempt:
     """One training with one share of replay, and the held-out losses before and after, in nats a token."""
 
-    replay: float
+    replay: float  # the share that was asked for
+    reached: float  # the share that there was general text for
+    exhausted: bool  # whether all general text is in it: a larger share would be the same training
     network: Any
     objective: Any
     learned: Any
@@ -63,37 +65,52 @@ class Attempt:
 
     def told(self) -> dict[str, Any]:
         """For the record."""
-        return {"replay": self.replay, "forgot": self.forgot, **{kind: list(pair) for kind, pair in self.losses.items()}}
+        losses = {kind: list(pair) for kind, pair in self.losses.items()}
+        return {"replay": self.replay, "reached": self.reached, "exhausted": self.exhausted, "forgot": self.forgot, **losses}
 
 
-@stage(version="5", needs=("models", "objectives", "vocabulary"))
+@stage(version="6", needs=("models", "objectives", "vocabulary"))
 def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Continue pretraining on domain documents and a replayed share of general ones.
 
     A decoder learns the next token, an encoder the masked ones; the record says which, how documents are kept apart,
     and the loss on held-out documents and general text before and after. Over a forgetting budget the training is done again
-    with more replay, from the same start; the first within the budget is kept, else the one that forgot least.
+    with more replay, from the same start, as long as there is general text for it; the first within the budget is kept, else the
+    one that forgot least.
     """
     from tasks.lib import models, tracking, vocabulary
 
     require(model.architecture, ("decoder", "encoder"), "pretrain")
-    attempts = [_attempt(cfg, cfg.replay, model, data, weights)]
-    if cfg.forgetting is not None:
-        _require_measured(attempts[0], cfg.forgetting)
-        while not _enough(attempts, cfg.forgetting):
-            attempts.append(_attempt(cfg, cfg.forgetting.more(attempts[-1].replay), model, data, weights))
-    best = min(attempts, key=lambda one: one.forgot or 0.0) if not _within(attempts[-1], cfg.forgetting) else attempts[-1]
+    best, tried = _best(cfg, model, data, weights)
     (before, after), tokenizer = best.losses["corpus"], best.objective.tokenizer
     tracking.measure(**best.objective.facts(), heldout_loss_before=before, heldout_loss_after=after)
     if cfg.forgetting is not None:
-        tracking.measure(**best.learned.measured, forgetting=[one.told() for one in attempts], replay=best.replay)
+        tracking.measure(**best.learned.measured, forgetting=tried, replay=best.replay, replay_reached=best.reached)
     models.save(best.network, tokenizer, out)
     changed: dict[str, Any] = {"bytes": models.weight_bytes(out)}
     if best.extension is not None:
-        vocabulary.require_reloaded(best.network, tokenizer, out, next(iterate(data.path, "corpus-train"))["text"])
+        vocabulary.require_reloaded(best.network, tokenizer, out, best.extension.words)
         tracking.measure(**best.extension.measured())
         changed |= {"vocabulary": len(tokenizer), "parameters": models.parameters(best.network)}
     return model.model_copy(update={**changed, "data": best.facts, "drawn": best.drawn})
+
+
+def _best(cfg: PretrainConfig, model: Model, data: Split, weights: Weights) -> tuple[Attempt, list[dict[str, Any]]]:
+    """The training that is kept, and what there is to tell of all; of the others no model stays in memory."""
+    best = last = _attempt(cfg, cfg.replay, model, data, weights)
+    tried = [last.told()]
+    if cfg.forgetting is None:
+        return best, tried
+    _require_measured(best, cfg.forgetting)
+    while not _enough(last, len(tried), cfg.forgetting):
+        replay = cfg.forgetting.more(last.replay)
+        best.network.to("cpu")  # an accelerator may hold no second one
+        del last
+        last = _attempt(cfg, replay, model, data, weights)
+        tried.append(last.told())
+        if _within(last, cfg.forgetting) or (last.forgot or 0.0) < (best.forgot or 0.0):
+            best = last
+    return best, tried
 
 
 def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
@@ -112,7 +129,10 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
     losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     facts = {**encoder.tally.facts(), **counted, **({} if extension is None else extension.facts()), **learned.facts}
-    return Attempt(replay, network, objective, learned, facts, drawn, extension, losses)
+    size = sum(len(text) for text, _ in texts)
+    general = counted["general_characters"]
+    exhausted = general < replay / (1 - replay) * (size - general)
+    return Attempt(replay, round(general / size, 6), exhausted, network, objective, learned, facts, drawn, extension, losses)
 
 
 def _require_measured(first: Attempt, budget: Forgetting) -> None:
@@ -122,14 +142,13 @@ def _require_measured(first: Attempt, budget: Forgetting) -> None:
         )
 
 
-def _within(attempt: Attempt, budget: Forgetting | None) -> bool:
-    return budget is None or (attempt.forgot or 0.0) <= budget.budget
+def _within(attempt: Attempt, budget: Forgetting) -> bool:
+    return (attempt.forgot or 0.0) <= budget.budget
 
 
-def _enough(attempts: list[Attempt], budget: Forgetting) -> bool:
+def _enough(last: Attempt, tried: int, budget: Forgetting) -> bool:
     """Whether the last attempt is within the budget, or there is nothing left to try."""
-    last = attempts[-1]
-    return _within(last, budget) or len(attempts) > budget.tries or last.replay >= budget.most
+    return _within(last, budget) or tried > budget.tries or last.replay >= budget.most or last.exhausted
 
 
 def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) -> Any:

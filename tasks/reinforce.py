@@ -69,13 +69,21 @@ class ReinforceConfig(TrainingConfig):
                 raise ValueError(f"'{key}' counts what one device takes at once; set `devices: 1`, or remove it from `trainer:`")
         return self
 
+    @model_validator(mode="after")
+    def _no_token_budget(self) -> "ReinforceConfig":
+        if self.tokens is not None:
+            raise ValueError(
+                "`tokens` says nothing of answers that are yet to be drawn; write `epochs`, passes over the prompts, in its place"
+            )
+        return self
+
     @field_validator("method", mode="before")
     @classmethod
     def _grpo_unless_said(cls, given: Any) -> Any:
         return {"kind": "grpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="2", needs=("models", "policies"))
+@stage(version="3", needs=("models", "policies"))
 def reinforce(
     out: Path, cfg: ReinforceConfig, model: Model, data: Split, rewards: Rewards, scorer: RewardModel | None = None, weights: Weights = EVEN
 ) -> Reinforced:

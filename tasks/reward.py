@@ -19,7 +19,7 @@ class RewardConfig(TrainingConfig):
     centre: float = Field(default=0.01, ge=0, description="weight of what keeps scores around zero; 0 switches it off")
 
 
-@stage(version="2", needs=("models", "preferences"))
+@stage(version="3", needs=("models", "preferences"))
 def reward(out: Path, cfg: RewardConfig, model: Model, data: Split, weights: Weights = EVEN) -> RewardModel:
     """Train a model that scores the chosen above the rejected answers; the share of held-out pairs ranked right is a fact."""
     from tasks.lib import models, preferences, tracking

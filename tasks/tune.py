@@ -45,7 +45,11 @@ Method = Annotated[Full | Lora, Field(discriminator="kind")]
 class TuneConfig(TrainingConfig):
     """Supervised fine-tuning."""
 
-    fixed: ClassVar[dict[str, str]] = {**FIXED, "loss_type": "the loss is the model's own, cross entropy"}
+    fixed: ClassVar[dict[str, str]] = {
+        **FIXED,
+        "loss_type": "the loss is the model's own, cross entropy",
+        "shuffle_dataset": "blocks are shuffled, with `seed`, before they are trained on",
+    }
 
     epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=8e-4, ge=0)
@@ -65,7 +69,7 @@ class TuneConfig(TrainingConfig):
         return self
 
 
-@stage(version="5", needs=("models", "objectives", "adapters"))
+@stage(version="6", needs=("models", "objectives", "adapters"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
@@ -78,7 +82,7 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)
-        plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device))
+        plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device), cfg.precision)
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
     exchanges, replayed, erased = pieces(encoder, data, cfg, draws)

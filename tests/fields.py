@@ -114,6 +114,7 @@ OTHERS: dict[str, Other] = {
     **_training("reward"),
     "reward.centre": Other({"centre": 0.5}),
     **_training("reinforce"),
+    "reinforce.tokens": Other({"tokens": 300}, refused=True),
     "reinforce.length": Other({"length": 16}),
     "reinforce.method.kind": Other({"method": {"kind": "rloo"}}),
     **_of("reinforce.method", "grpo", **GENERATED, loss="grpo", scale="none"),

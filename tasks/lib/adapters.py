@@ -14,7 +14,7 @@ from tasks.lib.errors import StageError
 
 FOLDER = "adapter"  # beside the merged weights
 PROBES, WINDOW = 4, 128  # sequences, and tokens of each, on which the merged model must answer as the trained one
-MOST_KL = 1e-3  # nats a token; rounding in fp32 gives less than a thousandth of it
+MOST_KL = 1e-3  # nats a token; both answer in fp32, whose rounding gives less than a thousandth of it
 
 
 def wrap(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets: str | list[str], **more: Any) -> PeftModel:
@@ -35,9 +35,9 @@ def wrap(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets:
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, **settings))
 
 
-def frozen_nf4(folder: Path, place: torch.device) -> PreTrainedModel:
+def frozen_nf4(folder: Path, place: torch.device, precision: models.Precision = "auto") -> PreTrainedModel:
     """A decoder with its linear layers in 4-bit NormalFloat, doubly quantised (QLoRA, Dettmers et al., 2023): to adapt, not to keep."""
-    dtype = torch.bfloat16 if models.use_bf16("auto", place) else torch.float32
+    dtype = torch.bfloat16 if models.use_bf16(precision, place) else torch.float32
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
@@ -68,8 +68,11 @@ def folded(model: PeftModel, start: Path, out: Path, probes: Sequence[Sequence[i
     model.save_pretrained(out / FOLDER)
     asked = [torch.tensor([list(probe[:WINDOW])], device=model.device) for probe in probes[:PROBES]]
     model.eval()
+    four_bits = getattr(model.get_base_model(), "is_loaded_in_4bit", False)
+    if four_bits:
+        _in_full(model)
     before = [model(input_ids=ids).logits.float().log_softmax(-1) for ids in asked]
-    if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
+    if four_bits:
         # loaded anew: a model that has answered on a CPU holds its 4 bits in another order, and would be unpacked wrongly
         plain: Any = frozen_nf4(start, model.device)
         model = PeftModel.from_pretrained(plain.dequantize().float(), out / FOLDER)
@@ -82,9 +85,19 @@ def folded(model: PeftModel, start: Path, out: Path, probes: Sequence[Sequence[i
         raise StageError(
             f"merged adapters that answer as the trained ones, to {MOST_KL} nats a token",
             f"{kl:.4g} nats apart, {agreement:.1%} of the most likely tokens alike",
-            "train with `precision: fp32`, or report this fault",
+            "this is a fault in slmforge: report it",
         )
     return merged, {"adapter_kl": round(kl, 9), "adapter_agreement": round(agreement, 6)}
+
+
+def _in_full(model: PeftModel) -> None:
+    """Let frozen 4 bits be multiplied in fp32: both answers are, so that what differs is the merge and not the precision."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.compute_dtype = torch.float32
+            module.train()  # it has no dropout; a CPU would take a kernel that rounds to bf16
 
 
 def _mean(values: list[torch.Tensor]) -> float:

@@ -6,29 +6,42 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBase
+from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as Arguments
 
-from tasks.lib import ranks
+from tasks.lib import digests
 from tasks.lib.heads import Padded
 from tasks.lib.isolation import LaidOut, Layout
 from tasks.lib.packing import IGNORED
+from tasks.lib.shares import NUMBER
 
 
-class Masked:
+class Masked(TrainerCallback):
     """A collator that masks tokens of blocks that are laid out, 80 / 10 / 10 as in BERT (Devlin et al., 2019).
 
-    Masks are drawn anew for every batch, as in RoBERTa (Liu et al., 2019), from a stream of their own.
+    Masks are drawn anew for every epoch, as in RoBERTa (Liu et al., 2019). A block's follow from the seed, its number and the
+    epoch alone, so that they are the same in whatever batch it comes, and on whichever device. The trainer tells of epochs.
     """
 
     def __init__(self, laid_out: LaidOut, tokenizer: PreTrainedTokenizerBase, share: float, seed: int) -> None:
-        self._laid_out = laid_out
+        self._laid_out, self._seed, self._epochs = laid_out, seed, 0
         self._draw = DataCollatorForLanguageModeling(tokenizer, mlm=True, mlm_probability=share, seed=seed)
-        self._draw.generator = torch.Generator().manual_seed(seed)
+        self._draw.generator = torch.Generator()
+
+    def on_epoch_begin(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Draw other masks from the second epoch on; who is not told of any gets those of the first."""
+        self._epochs += 1
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate and mask; labels are the tokens that were there, where the loss may see them."""
+        """Collate and mask; labels are the tokens that were there, where the loss may see them. A row without a number has its place's."""
         batch = self._laid_out(rows)
-        ids, labels = self._draw.torch_mask_tokens(batch["input_ids"], batch["labels"] == IGNORED)
+        ids, labels = batch["input_ids"].clone(), torch.full_like(batch["labels"], IGNORED)
+        for place, row in enumerate(rows):
+            stream = f"mask\x1f{self._seed}\x1f{row.get(NUMBER, place)}\x1f{max(1, self._epochs)}"
+            self._draw.generator.manual_seed(int(digests.of_text(stream)[:15], 16))
+            one, own = slice(place, place + 1), slice(0, len(row["input_ids"]))
+            hidden = batch["labels"][one, own] == IGNORED
+            ids[one, own], labels[one, own] = self._draw.torch_mask_tokens(ids[one, own].clone(), hidden)
         return {**batch, "input_ids": ids, "labels": labels}
 
 
@@ -67,11 +80,11 @@ class Collation:
         return cls(**{**said, "layout": None if said["layout"] is None else Layout(**said["layout"])})
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, length: int) -> Any:
-        """Rows to a batch. Of several processes each draws masks of its own, which are not those that one would draw."""
+        """Rows to a batch."""
         if self.layout is None:
             return Padded(tokenizer.pad_token_id)
         laid_out = LaidOut(tokenizer.pad_token_id, length, self.layout)
-        return laid_out if self.mask is None else Masked(laid_out, tokenizer, self.mask, self.seed + ranks.mine().number)
+        return laid_out if self.mask is None else Masked(laid_out, tokenizer, self.mask, self.seed)
 
     @property
     def loss(self) -> Callable[..., torch.Tensor] | None:

@@ -13,6 +13,7 @@ from tasks.lib.collations import Collation, masked_loss
 from tasks.lib.errors import ConfigError
 from tasks.lib.isolation import Layout, layout_for
 from tasks.lib.packing import IGNORED, Encoder, frame
+from tasks.lib.shares import NUMBER
 
 FIXED = 20_250_101  # seed of the masks under which held-out text is measured: the same for every model
 HELD_OUT = 32  # blocks of held-out text
@@ -67,7 +68,7 @@ class Objective:
     def fit(self, network: Any, blocks: Dataset, cfg: Any, what: str, **distill: Any) -> training.Learned:
         """Train on blocks; with what `training.fit` takes of a teacher, from that too."""
         if self.name == "masked":
-            # masks are drawn where the model is trained: in processes that load data they would depend on their number
+            # masks are drawn where the model is trained: processes that load data are not told of epochs
             cfg = cfg.model_copy(update={"workers": 0})
         return training.fit(network, self.tokenizer, blocks, cfg, what, self.collation(cfg.seed), **distill)
 
@@ -96,7 +97,8 @@ def _mean_loss(model: Any, blocks: Dataset, collate: Any, *, masked: bool, batch
     model.eval()
     total, count = 0.0, 0
     for start in progress.batches(len(blocks), batch, "held-out loss", " blocks"):
-        inputs = models.moved(collate([blocks[i] for i in range(start, min(start + batch, len(blocks)))]), model.device)
+        rows = [{**blocks[i], NUMBER: i} for i in range(start, min(start + batch, len(blocks)))]
+        inputs = models.moved(collate(rows), model.device)
         labels = inputs.pop("labels")
         with torch.autocast(model.device.type, torch.bfloat16, enabled=models.use_bf16("auto", model.device)):
             outputs = model(**inputs)

@@ -8,6 +8,7 @@ from tasks.lib.paired import Paired
 from tasks.lib.score import TaskScore
 
 BUDGET = 0.05  # where a record says none
+MOST = 0.5  # of a training's text: the largest share of replay that is recommended
 
 
 class General:
@@ -66,7 +67,28 @@ def sections(entries: Sequence[Any]) -> dict[str, Any]:
             dots = [plots.Dot(e.name, s.value, s.low, s.high, e.shipped) if s else plots.Dot(e.name, None) for e, s in found]
             plot = plots.dots(dots, f"{name}: score of each model with its 95 % interval")
             drawn.append({"name": name, "metric": run.metric, "plot": plot, "rows": [(entry, score) for entry, score in found if score]})
-    return {"general": known, "general_tasks": drawn, "general_missing": missing, "general_trade": _trade(list(known.values()))}
+    return {
+        "general_advice": _advice(list(known.values())),
+        "general": known,
+        "general_tasks": drawn,
+        "general_missing": missing,
+        "general_trade": _trade(list(known.values())),
+    }
+
+
+def _advice(known: Sequence[General]) -> str | None:
+    """What to try where a model fell by more than its budget: more replay in the last training up to it that has any."""
+    over = next((place for place, one in enumerate(known) if not one.within), None)
+    if over is None:
+        return None
+    trained = [(one.entry.model.stage, one.entry.made.config) for one in known[: over + 1] if one.entry.made]
+    field, replay = next(((f"{stage}.replay", cfg["replay"]) for stage, cfg in reversed(trained) if "replay" in cfg), (None, 0.0))
+    said = f"The {known[over].entry.name} model is the first over the budget"
+    if field is None:
+        return f"{said}: try a lower learning rate."
+    if replay >= MOST:
+        return f"{said}: {field} is {replay:g} already, so try a lower learning rate."
+    return f"{said}: try {field}={min(MOST, max(2 * replay, 0.05)):g} next, where it is {replay:g} now."
 
 
 def _trade(known: Sequence[General]) -> Any:

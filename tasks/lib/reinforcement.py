@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 from trl import GRPOConfig, RLOOConfig
 from trl.models import unwrap_model_for_generation
 
-from tasks.lib import preferences, ranks, tracking
+from tasks.lib import precision, preferences, ranks, tracking
 from tasks.lib.curve import Curve
 from tasks.lib.errors import DataError
 from tasks.lib.packing import Encoder, chat_ids
@@ -179,7 +179,7 @@ class Watch(TrainerCallback):
         """Look, each time that a share of the steps is done; the end is looked at from outside."""
         if self.every and state.global_step % self.every == 0 and state.global_step < state.max_steps:
             # ZeRO-3 keeps a part of each weight in each process: they are brought together for as long as is looked
-            with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model, self.trainer.rounding():
+            with unwrap_model_for_generation(self.trainer.model_wrapped, self.trainer.accelerator) as model, precision.dropped(model):
                 self.look(model, state.global_step)
 
     def look(self, model: Any, step: int) -> dict[str, list[float | None]]:

@@ -11,8 +11,8 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from tasks.lib import launch, models, progress, ranks, tracking
-from tasks.lib.collations import Collation
+from tasks.lib import launch, models, precision, progress, ranks, tracking
+from tasks.lib.collations import Collation, Masked
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
 from tasks.lib.distilling import DistillTrainer
@@ -38,10 +38,12 @@ class PlainLossSFT(CountingTrainer, SFTTrainer):
         return self.weighed(found, return_outputs, num_items_in_batch)
 
 
-def arguments(kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, **extra: Any) -> Any:
-    """The library's own arguments: ours, then what the user passes verbatim in `trainer:`."""
+def arguments(
+    kind: type[TrainingArguments], cfg: TrainingConfig, blocks: int, work: str, *, filled: float | None = None, **extra: Any
+) -> Any:
+    """The library's own arguments: ours, then what the user passes verbatim in `trainer:`; a block holds `filled` tokens on average."""
     place = models.device(cfg.device)
-    steps, rank, bf16 = cfg.steps(blocks), ranks.mine(), models.use_bf16(cfg.precision, place)
+    steps, rank, bf16 = cfg.steps(blocks, filled), ranks.mine(), models.use_bf16(cfg.precision, place)
     at_once, times = cfg.shared(rank.count)
     chosen: dict[str, Any] = {
         "output_dir": work,
@@ -113,6 +115,7 @@ def learned_here(job: Job) -> tuple[Learned, dict[str, torch.Tensor]]:
         lesson: Lesson = job.make(job, work)
         lesson.trainer.remove_callback(PrinterCallback)  # the bar says it already
         lesson.trainer.train()
+        precision.drop(lesson.trainer.model)
         models.require_finite(lesson.trainer.model)
         learned = _counted(lesson)
         return learned, ranks.trained(lesson.trainer.model) if ranks.mine().count > 1 else {}
@@ -182,14 +185,16 @@ def blocks_lesson(job: Job, work: str) -> Lesson:
     curve = Curve(what, cfg.batch * cfg.accumulation * filled, "tok")
     collate = collation.collator(job.tokenizer, cfg.length)
     if what == "tune":
-        args = arguments(SFTConfig, cfg, len(blocks), work, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None)
+        own = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+        args = arguments(SFTConfig, cfg, len(blocks), work, filled=filled, **own)
         given = {"data_collator": collate, "train_dataset": blocks, "processing_class": job.tokenizer, "callbacks": [curve]}
         return Lesson(PlainLossSFT(job.model, args, **given), curve, "tokens")
-    args = arguments(TrainingArguments, cfg, len(blocks), work)
+    args = arguments(TrainingArguments, cfg, len(blocks), work, filled=filled)
     kind: Any = CountingTrainer
     if distill:
         kind, distill["masked"], distill["pad"] = DistillTrainer, collation.mask is not None, job.tokenizer.pad_token_id
-    given = {"data_collator": collate, "train_dataset": blocks, "callbacks": [curve], **distill}
+    told = [curve, collate] if isinstance(collate, Masked) else [curve]
+    given = {"data_collator": collate, "train_dataset": blocks, "callbacks": told, **distill}
     if collation.loss is not None:
         given["compute_loss_func"] = collation.loss
     return Lesson(kind(job.model, args, **given), curve, "tokens")

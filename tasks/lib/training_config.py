@@ -25,6 +25,9 @@ FIXED = {
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_token"), "nothing is sent to a hub"),
     **dict.fromkeys(("trust_remote_code", "model_init_kwargs"), "the model is loaded from safetensors, without code"),
     **dict.fromkeys(("dataset_kwargs", "packing", "padding_free", "remove_unused_columns"), "blocks are packed before they are trained on"),
+    **dict.fromkeys(("packing_strategy", "eval_packing", "pad_to_multiple_of"), "blocks are packed and padded before they are trained on"),
+    **dict.fromkeys(("dataset_text_field", "dataset_num_proc", "truncation_mode"), "rows are tokenised, and counted where cut, before the training"),
+    **dict.fromkeys(("pad_token", "eos_token", "chat_template_path"), "tokens and chat template are those of the base"),
     **dict.fromkeys(("assistant_only_loss", "completion_only_loss"), "the loss sees the answers only, in any case"),
     **dict.fromkeys(("ddp_backend", "accelerator_config"), "it follows from `devices`, `parallel` and `device`"),
     "precompute_ref_log_probs": "the reference is asked once, before the training",
@@ -40,7 +43,7 @@ class TrainingConfig(StageConfig):
     fixed: ClassVar[dict[str, str]] = FIXED
 
     epochs: float = Field(default=1.0, gt=0, description="passes over the data, unless tokens caps them")
-    tokens: int | None = Field(default=None, ge=1, description="token budget; the data repeat or stop there")
+    tokens: int | None = Field(default=None, ge=1, description="token budget; the data repeat or stop there (a pair counts as `length`)")
     length: int = Field(default=512, ge=16, description="tokens in a block")
     batch: int = Field(default=8, ge=1, description="blocks (or pairs) at once on one device, at most")
     accumulation: int = Field(default=1, ge=1, description="batch x accumulation are a step, on however many devices")
@@ -138,8 +141,8 @@ class TrainingConfig(StageConfig):
             }
         return {"warmup_steps": warmup, "lr_scheduler_type": LIBRARY_NAMES.get(self.schedule, self.schedule)}
 
-    def steps(self, blocks: int) -> int:
-        """Optimiser steps over `blocks` blocks (or pairs).
+    def steps(self, blocks: int, filled: float | None = None) -> int:
+        """Optimiser steps over `blocks` blocks of `filled` tokens on average (or pairs, each of which counts as `length`).
 
         Raises:
             DataError: if there is nothing to train on.
@@ -149,6 +152,6 @@ class TrainingConfig(StageConfig):
         if "max_steps" in self.trainer:
             return int(self.trainer["max_steps"])
         if self.tokens is not None:
-            return max(1, round(self.tokens / (self.batch * self.accumulation * self.length)))
+            return max(1, round(self.tokens / (self.batch * self.accumulation * (filled or self.length))))
         # the last step of an epoch may be a short one, and is a step all the same
         return math.ceil(self.epochs * math.ceil(blocks / (self.batch * self.accumulation)))

@@ -16,7 +16,7 @@ from tasks.lib.errors import DataError, StageError
 
 WORD = re.compile(r"[^\W\d_][\w-]*\w")  # a letter first, no punctuation at the end
 PIECES, TIMES = 3, 3  # a word of fewer pieces, or met less often, is none worth a token
-CHECKED = 50  # texts
+CHECKED = 50  # texts, and tokens whose logits are compared
 
 
 @dataclass(frozen=True)
@@ -156,25 +156,28 @@ def _embed(model: PreTrainedModel, ids: list[int], pieces: list[list[int]], size
             table[number] = table[parts].mean(0)
 
 
-def require_reloaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, text: str) -> None:
-    """Load what was saved, and compare: tokens, logits, and whether embeddings are tied.
+def require_reloaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, words: Sequence[str]) -> None:
+    """Load what was saved, and compare on a text of the new words: tokens, logits, and whether embeddings are tied.
 
     Raises:
         StageError: if the saved model is another one.
     """
     again, saved = models.load(folder).to(model.device).eval(), models.load_tokenizer(folder)
-    ids = tokenizer.encode(text, add_special_tokens=False)[:64]
-    found = []
-    if saved.encode(text, add_special_tokens=False)[:64] != ids:
+    text = " ".join(["a", *words])
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    added, found = {str(token) for token in _as_tokens(words, _spaced(tokenizer))}, []
+    if saved.encode(text, add_special_tokens=False) != ids:
         found.append("other tokens for the same text")
+    if not added <= {*saved.convert_ids_to_tokens(ids)}:
+        found.append("new words that are no tokens")
+    ids = ids[-CHECKED:]
     if _tied(model) != _tied(again):
         found.append("embeddings that are not tied as they were")
     training = model.training
     model.eval()
     with torch.inference_mode():
         given = torch.tensor([ids], device=model.device)
-        # the class's own: the Trainer leaves a forward that computes in the precision of the training
-        if not torch.equal(type(model).forward(model, input_ids=given).logits, again(input_ids=given).logits):
+        if not torch.equal(model(input_ids=given).logits, again(input_ids=given).logits):
             found.append("other logits")
     model.train(training)
     if found:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from flows import sweep
+from tasks.lib.errors import ConfigError
+from tasks.lib.flow import Order
 from tests.conftest import Run
 
 FAST = ("base.source.training.tokens=4000", "pretrain.tokens=2000", "tune.trainer={max_steps: 2}", "align.trainer={max_steps: 6}")
@@ -42,6 +45,53 @@ def test_trials_share_their_stages_and_one_that_fails_stops_no_other(cli: Run, t
     assert {file.path for file in mlflow.list_artifacts(whole.info.run_id)} == {"sweep.html", "trials.json"}
     (page,) = (workplace / "runs/sweeps").glob("toy-*/sweep.html")
     assert "align.learning_rate=0.0001" in page.read_text().replace("&#34;", '"')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["rlhf", "classify"])
+def test_what_only_other_pipelines_have_is_searched_there(flow: str, cli: Run, toy: Path, workplace: Path) -> None:
+    card = toy / "domain.yaml"
+    card.write_text(
+        card.read_text().replace("config:", "rewards: [{name: short, kind: length, words: 1}, {name: any, kind: label}]\nconfig:")
+    )
+    field = {"rlhf": "reinforce.learning_rate", "classify": "classify.learning_rate"}[flow]
+    brief = ("classify.epochs=0.2", "reward.epochs=0.2", "reinforce.trainer={max_steps: 1}", "reinforce.held_out=4", "reinforce.length=128")
+    done = cli("sweep", "toy", "--flow", flow, "--over", f"{field}=[1.0e-5, 1.0e-2]", "--json", *FAST, *brief)
+    assert done.returncode == 0, done.stderr
+    assert [one["error"] for one in json.loads(done.stdout)["trials"]] == [None, None]
+    stage = field.split(".", maxsplit=1)[0]
+    assert (made(workplace, "pretrain"), made(workplace, stage), made(workplace, "evaluate")) == (1, 2, 2)
+
+
+def test_trials_are_run_scored_and_compared(cli: Run, toy: Path, workplace: Path) -> None:
+    brief = ("base.source.training.tokens=300", "pretrain.trainer={max_steps: 1}", "evaluate.general_tasks=[]", "evaluate.limit=2")
+    done = cli("sweep", "toy", "--over", "pretrain.learning_rate=[0.0, 1.0]", "--by", "domain_bits_per_byte", "--json", *brief)
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout)["trials"]
+    assert one["best"]
+    assert one["scores"]["domain_bits_per_byte"] < two["scores"]["domain_bits_per_byte"], "the rate of 1 has ruined it"
+    assert (made(workplace, "base"), made(workplace, "pretrain"), made(workplace, "tune")) == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("flow", "over", "said"),
+    [
+        ("adapt", "classify.learning_rate=[0.1, 0.2]", "add --flow classify"),
+        ("adapt", "reinforce.answer=[2, 4]", "add --flow rlhf"),
+        ("adapt", "register.name=[a, b]", "it changes no score"),
+        ("adapt", "check.docs=[true, false]", "it changes no score"),
+        ("adapt", "tune.workers=[0, 1]", "some are the same"),
+        ("adapt", "tune.epochs=[1, 1.0]", "some are the same"),
+        ("rlhf", "distill.layers=[1, 2]", "add --flow adapt"),
+        ("rlhf", "reward.centre=[0.1, 0.2]", "of the kind `model`"),
+        ("classify", "distill.layers=[1, 2]", "distill.before_head is off"),
+    ],
+)
+def test_fields_that_change_no_score_are_refused(flow: str, over: str, said: str, toy: Path) -> None:
+    card = toy / "domain.yaml"
+    card.write_text(card.read_text().replace("config:", "rewards: [{name: any, kind: label}]\nconfig:"))
+    with pytest.raises(ConfigError, match=said):
+        sweep.sweep(Order("toy"), [over], flow, None, None, as_json=True)
 
 
 @pytest.mark.parametrize(

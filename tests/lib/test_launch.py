@@ -19,7 +19,7 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from tasks.align import Dpo
-from tasks.lib import adapters, launch, models, ranks, shares, tracking
+from tasks.lib import adapters, launch, models, objectives, ranks, shares, tracking
 from tasks.lib.config import build
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
@@ -166,6 +166,28 @@ def test_a_student_has_the_same_teacher_in_two_processes(workplace: Path) -> Non
         fit(students[-1], TOKENIZER, blocks(), cfg, "distill", teacher=teacher, weight=0.5, temperature=2.0)
     for one, two in zip(students[0].parameters(), students[1].parameters(), strict=True):
         torch.testing.assert_close(one, two, atol=SAME, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["pretrain", "distill"])
+def test_an_encoder_fills_in_the_same_masks_in_two_processes(what: str, workplace: Path) -> None:
+    """In both epochs, of which each has masks of its own."""
+    tokenizer = models.train_encoder_tokenizer(texts(), 320)
+    made = []
+    for devices in (1, PROCESSES):
+        torch.manual_seed(0)
+        teacher = models.new_encoder(tokenizer, 32, 2, 2, 128)
+        objective = objectives.choose(teacher, tokenizer, 32)
+        masked = objective.blocks((piece for text in texts() for piece in objective.encoder.document(text)), 0)
+        student, taught = teacher, {}
+        if what == "distill":
+            student, taught = models.fewer_layers(teacher, 1), {"teacher": teacher, "weight": 0.5, "temperature": 2.0, "hidden": 0.5}
+        with tracking.active(None) as current:
+            objective.fit(student, masked, TrainingConfig.model_validate({**SETTINGS, "devices": devices}), what, **taught)
+        made.append((student, [point["loss"] for point in current.measured["curve"]]))
+    assert made[1][1] == pytest.approx(made[0][1], abs=SAME)
+    for one, two in zip(made[0][0].parameters(), made[1][0].parameters(), strict=True):
+        torch.testing.assert_close(one, two, atol=10 * SAME, rtol=0)
 
 
 def careless_lesson(job: Job, work: str) -> Lesson:

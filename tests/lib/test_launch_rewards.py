@@ -1,6 +1,7 @@
 """Preference tuning by KTO, reward models and learning from rewards in two processes: what one process learns, or as much."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tasks.lib.packing import Encoder
 from tasks.lib.reinforcement import Questions, Scorer, Watch, changes, questions
 from tasks.lib.rewards import Rewards
 from tasks.lib.score import Change
-from tasks.lib.training import Learned, fit
+from tasks.lib.training import Learned, Lesson, fit
 from tasks.lib.training_config import TrainingConfig
 from tasks.lib.worker import _job
 from tasks.reinforce import Grpo, ReinforceConfig, Rloo
@@ -140,6 +141,55 @@ def test_two_processes_are_rewarded_as_one_is(
     assert_reloads(network, workplace / "saved")
 
 
+HONEST = policies.policy_lesson
+
+
+def canned_lesson(job: launch.Job, work: str) -> Lesson:
+    """The answers to a prompt are fixed, in whatever process: what is left is the arithmetic of a step."""
+    lesson = HONEST(job, work)
+    lesson.trainer._generate_single_turn = canned  # type: ignore[attr-defined]  # TRL's
+    return lesson
+
+
+def canned(prompts: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+    """For the n-th time that a prompt is met, an answer that follows from both; some are longer."""
+    met: Counter[tuple[int, ...]] = Counter()
+    answers = []
+    for prompt in prompts:
+        turn = met[tuple(prompt)]
+        met[tuple(prompt)] += 1
+        said = TOKENIZER.encode(WORDS[(sum(prompt) + turn) % 3] * (1 + turn % 2), add_special_tokens=False)
+        answers.append([*said[:3], TOKENIZER.eos_token_id])
+    return answers, None
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("method", "parallel"),
+    [(Grpo(), "ddp"), (Grpo(), "zero2"), (Rloo(kind="rloo"), "ddp")],
+    ids=lambda value: getattr(value, "kind", value),
+)
+def test_of_the_same_answers_two_processes_learn_what_one_learns(
+    method: Grpo | Rloo,
+    parallel: str,
+    monkeypatch: pytest.MonkeyPatch,
+    reinforced: Callable[..., tuple[Any, Learned, Change, dict[str, Any]]],
+) -> None:
+    monkeypatch.setattr(policies, "policy_lesson", canned_lesson)
+    given = {"method": method, "learning_rate": 1.0, "warmup": 0.0, "trainer": {"max_steps": 4, "optim": "sgd"}}
+    one, two = (reinforced(**given, devices=count, parallel=parallel) for count in (1, PROCESSES))
+    for key in ("loss", "reward", "reward_std"):
+        mine, theirs = ([point[key] for point in made[3]["curve"]] for made in (two, one))
+        assert mine == pytest.approx(theirs, abs=SAME)
+    assert one[3]["curve"][0]["reward_std"] > 0.1
+    before = models.load(Path("guessing")).state_dict()
+    assert any((value - before[name]).abs().max() > 100 * SAME for name, value in one[0].state_dict().items()), (
+        "there was something to learn"
+    )
+    for name, value in one[0].state_dict().items():
+        torch.testing.assert_close(two[0].state_dict()[name], value, atol=10 * SAME, rtol=0)
+
+
 @SLOW
 @pytest.mark.parametrize("parallel", ENGINES)
 def test_at_a_learning_rate_of_zero_the_watch_of_two_is_that_of_one(
@@ -156,6 +206,8 @@ def test_at_a_learning_rate_of_zero_the_watch_of_two_is_that_of_one(
     ("kind", "given", "expected"),
     [
         (AlignConfig, {"method": {"kind": "kto"}, "batch": 3, "accumulation": 2}, "3 is no multiple of 2.*over a whole batch"),
+        (AlignConfig, {"method": {"loss": "aot"}}, "the loss aot sorts what one device takes at once"),
+        (AlignConfig, {"method": {"loss": "aot_unpaired"}}, "the loss aot_unpaired sorts"),
         (ReinforceConfig, {"method": {"loss": "bnpo"}}, "the loss bnpo is a mean over what one device takes at once"),
         (ReinforceConfig, {"trainer": {"steps_per_generation": 2}}, "'steps_per_generation' counts what one device takes"),
         (ReinforceConfig, {"batch": 3}, "3 is no multiple of 2"),

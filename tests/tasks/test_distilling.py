@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from tasks.distill import DistillConfig, distill
 from tasks.lib import models, objectives, store, tracking
-from tasks.lib.collations import Collation
 from tasks.lib.errors import ConfigError
 from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED
@@ -147,17 +146,6 @@ def test_layers_mask_and_hidden_states_are_part_of_the_identity(data: Split, tea
         distill(DistillConfig(layers=2, length=64), teachers["encoder"], data)
 
 
-class _Once:
-    """The same masks for a block in whatever batch it comes."""
-
-    def __init__(self, collate: Any, rows: list[dict[str, Any]]) -> None:
-        self._made = {tuple(row["input_ids"]): collate([row]) for row in rows}
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        made = [self._made[tuple(row["input_ids"])] for row in rows]
-        return {key: torch.cat([one[key] for one in made]) for key in made[0]}
-
-
 @pytest.mark.parametrize("name", ["bert", "llama"])
 @pytest.mark.parametrize(("weight", "hidden"), [(0.5, 0.0), (0.0, 0.5), (5 / 7, 1 / 7)])
 def test_one_step_is_that_of_the_loss_as_it_is_written_down(name: str, weight: float, hidden: float) -> None:
@@ -168,8 +156,7 @@ def test_one_step_is_that_of_the_loss_as_it_is_written_down(name: str, weight: f
     texts = [f"{word} " * (3 + 2 * n) for n, word in enumerate(("alpha", "beta", "gamma", "stone", "river", "cloud", "bread", "water"))]
     pieces = [piece for text in texts for piece in objective.encoder.document(text)]
     blocks = objective.encoder.pack(pieces, 0, together=False)
-    fixed = _Once(objective.collate(3), blocks.to_list())
-    batch = fixed(blocks.to_list())
+    batch = objective.collate(3)(blocks.to_list())
     plain = _undropped(models.fewer_layers(teacher, 1)).train()
     expected = _written_down(plain, teacher, batch, weight, hidden, tokenizer.pad_token_id)
     expected.backward()
@@ -178,10 +165,9 @@ def test_one_step_is_that_of_the_loss_as_it_is_written_down(name: str, weight: f
         before = {key: value.clone() for key, value in student.named_parameters()}
         cfg = TrainingConfig.model_validate({
             "length": 64, "precision": "fp32", "learning_rate": 1.0, "warmup": 0.0, "weight_decay": 0.0, "batch": size,
-            "accumulation": accumulation, "trainer": {"max_steps": 1, "optim": "sgd", "max_grad_norm": 0.0},
+            "accumulation": accumulation, "seed": 3, "trainer": {"max_steps": 1, "optim": "sgd", "max_grad_norm": 0.0},
         })  # fmt: skip
-        with pytest.MonkeyPatch.context() as patch, tracking.active(None) as current:
-            patch.setattr(Collation, "collator", lambda *_: fixed)  # masks that are drawn for a batch depend on its blocks
+        with tracking.active(None) as current:
             objective.fit(student, blocks, cfg, "distill", teacher=teacher, weight=weight, temperature=2.0, hidden=hidden)
         assert current.measured["curve"][0]["loss"] == pytest.approx(float(expected), rel=1e-3)
         for (key, value), reference in zip(student.named_parameters(), plain.parameters(), strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from flows.prepare import prepare
 from tasks.base import BaseConfig, Folder, Scratch, base
@@ -13,14 +14,16 @@ from tasks.classify import ClassifyConfig, classify
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.lib import heads, models, objectives, store, tracking
 from tasks.lib.base_source import resolve
-from tasks.lib.collations import Collation, Masked
+from tasks.lib.collations import Masked
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.flow import Order
 from tasks.lib.model import Classifier, Model
 from tasks.lib.packing import IGNORED
+from tasks.lib.shares import NUMBER
 from tasks.lib.training import fit
 from tasks.lib.training_config import TrainingConfig
 from tasks.pretrain import PretrainConfig, pretrain
+from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, tune
 from tests.tiny import model_of, tokenizer_of
@@ -90,7 +93,13 @@ def test_masks_are_80_10_10_of_the_share_and_spare_what_frames_a_text() -> None:
     assert float(chosen.sum() / may.sum()) == pytest.approx(0.15, abs=0.02)
     assert float((batch["input_ids"][chosen] == tokenizer.mask_token_id).float().mean()) == pytest.approx(0.8, abs=0.05)
     assert float((batch["input_ids"] == plain)[chosen].float().mean()) == pytest.approx(0.1, abs=0.04)
-    assert not torch.equal(batch["labels"], collate(rows)["labels"]), "masks are drawn anew for every batch"
+    for place in (0, len(rows) - 1):  # in whatever batch it comes
+        alone = collate([{**rows[place], NUMBER: place}])
+        assert torch.equal(alone["labels"][0], batch["labels"][place])
+        assert torch.equal(alone["input_ids"][0], batch["input_ids"][place])
+    for _ in range(2):
+        collate.on_epoch_begin(*[None] * 3)  # type: ignore[arg-type]  # which it does not read
+    assert not torch.equal(batch["labels"], collate(rows)["labels"]), "masks are drawn anew for every epoch"
 
 
 def test_accumulated_masked_batches_are_one_batch() -> None:
@@ -107,23 +116,9 @@ def test_accumulated_masked_batches_are_one_batch() -> None:
         blocks = objective.blocks((p for n in range(8) for p in objective.encoder.document("alpha beta river stone " * (3 + n))), 0)
         before = model.bert.encoder.layer[0].output.dense.weight.clone()
         cfg = TrainingConfig.model_validate({**PLAIN, "batch": size, "accumulation": accumulation})
-        fixed = _Once(objective.collate(3), blocks.to_list())
-        with pytest.MonkeyPatch.context() as patch:  # masks that are drawn for a batch depend on which blocks are in it
-            patch.setattr(Collation, "collator", lambda *_, made=fixed: made)
-            fit(model, tokenizer, blocks, cfg, "pretrain", objective.collation(3))
+        fit(model, tokenizer, blocks, cfg, "pretrain", objective.collation(3))
         changed.append(model.bert.encoder.layer[0].output.dense.weight - before)
     torch.testing.assert_close(changed[0], changed[1], atol=1e-6, rtol=1e-3)
-
-
-class _Once:
-    """The same masks for a block in whatever batch it comes."""
-
-    def __init__(self, collate: Any, rows: list[dict[str, Any]]) -> None:
-        self._made = {tuple(row["input_ids"]): collate([row]) for row in rows}
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        made = [self._made[tuple(row["input_ids"])] for row in rows]
-        return {key: torch.cat([one[key] for one in made]) for key in made[0]}
 
 
 @pytest.mark.parametrize("name", ["distilbert", "modernbert"])  # the others are in the recipes
@@ -234,6 +229,12 @@ def test_what_an_encoder_does_not_have_is_said_and_not_made_up(encoder: Model, d
     assert _scores(encoder, data).digest == found.digest
 
 
+def test_a_budget_in_tokens_counts_those_of_the_texts(encoder: Model, data: Split) -> None:
+    """A row has a fraction of `length` tokens; each step has 16 of them."""
+    made = classify(ClassifyConfig(tokens=2000, length=128), encoder, data)
+    assert made.data["tokens_trained"] == pytest.approx(2000, rel=0.1)
+
+
 def test_rows_without_choices_train_no_classifier(encoder: Model, data: Split) -> None:
     with pytest.raises(DataError, match="dataset 'documents'"):
         classify(ClassifyConfig(dataset="documents"), encoder, data)
@@ -251,3 +252,20 @@ def test_words_of_the_domain_become_tokens_and_learn(kind: str, data: Split, req
     assert told["fertility_after"] < told["fertility_before"]
     assert told["heldout_loss_after"] < told["heldout_loss_before"]
     assert pretrain(PretrainConfig(new_tokens=told["new_words"], **cfg), start, data).digest == made.digest
+    if kind == "decoder":
+        _kept(made, told["new_words"], data)
+
+
+def _kept(made: Model, words: list[str], data: Split) -> None:
+    """The words are still tokens, with what was learned of them, when the model is tuned and when that is quantised."""
+    tuned = tune(TuneConfig(trainer={"max_steps": 1}, length=64), made, data)
+    small = quantize(QuantizeConfig(), tuned)
+    logits = []
+    for later in (tuned, small):
+        tokenizer, network = models.load_tokenizer(later.path), models.load(later.path, dtype=torch.bfloat16)
+        ids = tokenizer(f"a {' '.join(words)}", return_tensors="pt")["input_ids"]
+        assert later.vocabulary == made.vocabulary == len(tokenizer) == network.get_input_embeddings().num_embeddings
+        assert set(range(made.vocabulary - len(words), made.vocabulary)) <= set(ids[0].tolist())
+        with torch.inference_mode():
+            logits.append(network(ids).logits.float().log_softmax(-1))
+    assert float(F.kl_div(logits[1], logits[0], reduction="none", log_target=True).sum(-1).mean()) < 0.05

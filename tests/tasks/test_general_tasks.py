@@ -4,14 +4,16 @@ import json
 import tracemalloc
 from pathlib import Path
 from pydoc_data.topics import topics
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import GenerationMixin
 
 from flows.prepare import prepare
 from tasks.base import BaseConfig, Scratch, base
 from tasks.evaluate import EvaluateConfig, Scores, _trained, evaluate
-from tasks.lib import domain, general_tasks, store
+from tasks.lib import domain, general_tasks, page_general, store
 from tasks.lib.base_source import documents, resolve
 from tasks.lib.errors import ConfigError
 from tasks.lib.execute import Direct
@@ -127,8 +129,18 @@ def test_they_are_scored_beside_the_domains_and_their_rows_are_kept(data: Split,
     assert baseline.rows == len(answers)
 
 
-def test_each_setting_does_what_it_says(data: Split, model: Model) -> None:
-    few = scored(data, model, general_tasks=["general_word"], general_limit=2, untrained=0)
+def test_each_setting_does_what_it_says(data: Split, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    honest = GenerationMixin.generate
+
+    def spied(self: Any, **given: Any) -> Any:
+        made = honest(self, **given)
+        decoded.append(made.shape[1] - given["input_ids"].shape[1])
+        return made
+
+    monkeypatch.setattr(GenerationMixin, "generate", spied)
+    few = scored(data, model, general_tasks=["general_word"], general_limit=2, untrained=0, speed_tokens=7)
+    assert decoded == [4, 7], "of the speed: to warm up, and as many tokens as asked"
     assert {score.task: score.n for score in few.general} == {"general_word": 2, "hue": 2}
     assert (few.untrained, few.no_untrained) == ([], "evaluate.untrained is 0")
 
@@ -190,8 +202,39 @@ def test_the_report_shows_them_by_stage_with_the_budget(workplace: Path) -> None
         in text
     )
     assert "general tasks, quantised: 0.775 of 40 rows, 0.025 more than the base" in text
+    assert "The tuned model is the first over the budget: try a lower learning rate." in text, "as long as no replay is known of it"
     assert "0.250 −0.500 over" in text
     assert "0.725 −0.025 within" in text
     assert "General tasks" in text
     assert 'aria-label="gain on domain tasks against fall on general tasks"' in html
     assert "No general task was scored" in words(rendered(scores=scores([0.5] * 6, [1.0] * 6)))
+
+
+@pytest.mark.parametrize(
+    ("over", "replay", "said"),
+    [
+        (
+            1,
+            {"pretrain": 0.15, "tune": 0.3},
+            "The pretrained model is the first over the budget: try pretrain.replay=0.3 next, where it is 0.15 now.",
+        ),
+        (2, {"pretrain": 0.15, "tune": 0.0}, "The tuned model is the first over the budget: try tune.replay=0.05 next, where it is 0 now."),
+        (
+            3,
+            {"pretrain": 0.15, "tune": 0.3},
+            "The aligned model is the first over the budget: try tune.replay=0.5 next, where it is 0.3 now.",
+        ),
+        (2, {"tune": 0.6}, "The tuned model is the first over the budget: tune.replay is 0.6 already, so try a lower learning rate."),
+        (9, {"tune": 0.3}, None),
+    ],
+)
+def test_over_the_budget_a_share_of_replay_is_named_to_try_next(over: int, replay: dict[str, float], said: str | None) -> None:
+    stages = {"base": "base", "pretrain": "pretrained", "tune": "tuned", "align": "aligned"}
+    entries: list[Any] = []
+    for place, (stage, name) in enumerate(stages.items()):
+        score = TaskScore(task="general_word", metric="acc", n=40, value=0.5, low=0.4, high=0.6, right=("0" if place >= over else "1") * 40)
+        made = SimpleNamespace(config={"replay": replay[stage]} if stage in replay else {})
+        entries.append(SimpleNamespace(
+            model=SimpleNamespace(stage=stage), name=name, made=made, scored=None, shipped=False, scores=SimpleNamespace(general=[score], tasks=[])
+        ))  # fmt: skip
+    assert page_general.sections(entries)["general_advice"] == said

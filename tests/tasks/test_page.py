@@ -18,6 +18,7 @@ from tasks.lib.records import LedgerLine
 from tasks.lib.score import TaskScore
 from tasks.lib.store import Artifact, Record
 from tasks.register import Version
+from tasks.report import ReportConfig, report
 from tasks.split import Split
 
 A = TypeVar("A", bound=Artifact)
@@ -263,3 +264,18 @@ def test_trainings_under_a_forgetting_budget_are_told_with_the_one_that_was_kept
     assert "Trainings under a forgetting budget" in said
     assert re.search(r"20\.0 %\s+\+1\.00 %\s+2\.0000\s+kept", said)
     assert not re.search(r"10\.0 %\s+\+5\.00 %\s+2\.0000\s+kept", said)
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_as_many_sample_answers_are_shown_as_asked(answers: int, tmp_path: Path) -> None:
+    data = split(line("one", 10))
+    version = keep(
+        Version(id="register/1", digest="7" * 64, name="tiny", version="7", run="r", lineage_sha256="1" * 64),
+        inputs={"data": {"id": data.id}},
+    )
+    checked = keep(Checked(id="check/1", digest="6" * 64, verdicts=[]))
+    every = scores([0.4] * 6, [2.0] * 6)
+    report.fn(tmp_path, ReportConfig(answers=answers), DUTIES, checked, models(BETTER), every, version)
+    said = words((tmp_path / "view" / "report.html").read_text())
+    assert ("No sample answers were kept" in said) is (answers == 0)
+    assert ("what is" in said) is (answers == 1)

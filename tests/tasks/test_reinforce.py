@@ -119,9 +119,13 @@ def test_reinforcement_learns_to_be_right_on_held_out_prompts(method: Grpo | Rlo
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.kind)
 def test_at_a_learning_rate_of_zero_no_reward_changes(method: Grpo | Rloo, trained: Callable[..., Reinforced]) -> None:
-    right = trained(RIGHT, method=method, learning_rate=0.0, trainer={"max_steps": 3}).watched["right-colour"]
+    made = trained(RIGHT, method=method, learning_rate=0.0, trainer={"max_steps": 3}, precision="bf16")
+    right, record = made.watched["right-colour"], store.find(made.id)
     assert right.before == right.after
     assert (right.low, right.high) == (0, 0)
+    assert record is not None
+    assert [point["step"] for point in record.measured["watch"]] == [0, 1, 2, 3]
+    assert [point["held_out/kl"] for point in record.measured["watch"]] == pytest.approx([0] * 4, abs=1e-9), "also on the way"
 
 
 ONCE: dict[str, Any] = {"trainer": {"max_steps": 1}, "warmup": 0.0, "checks": 0, "held_out": 8}

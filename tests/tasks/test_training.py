@@ -1,6 +1,8 @@
 """What training does, on models of a few thousand weights: learn, isolate documents, count every token."""
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,10 +151,23 @@ def test_several_devices_are_how_and_not_what(start: Model, data: Split) -> None
 
 
 def test_verbatim_trainer_settings_reach_the_library(start: Model, data: Split) -> None:
-    made = pretrain(PretrainConfig(epochs=1, trainer={"max_steps": 2}, **SHORT), start, data)
-    record = store.find(made.id)
+    made = [pretrain(PretrainConfig(trainer={"max_steps": 2, **more}, **SHORT), start, data) for more in ({}, {"adam_beta2": 0.5})]
+    record = store.find(made[0].id)
     assert record is not None
     assert record.measured["curve"][-1]["step"] == 2
+    assert made[0].digest != made[1].digest
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "packing_strategy", "eval_packing", "pad_to_multiple_of", "dataset_text_field", "dataset_num_proc", "truncation_mode",
+        "pad_token", "eos_token", "chat_template_path", "shuffle_dataset",
+    ],
+)  # fmt: skip
+def test_settings_of_the_library_that_change_no_batch_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' cannot be set"):
+        TuneConfig(trainer={key: 8})
 
 
 def test_accumulated_batches_are_one_batch(start: Model) -> None:
@@ -273,12 +288,27 @@ def test_a_training_that_diverges_is_an_error_and_leaves_no_model(start: Model, 
         tune(TuneConfig(length=128, learning_rate=1e38, warmup=0, trainer={"max_steps": 1}), start, data)
 
 
-def test_replay_measurably_reduces_forgetting_and_a_budget_finds_the_share(start: Model, data: Split) -> None:
+def test_replay_measurably_reduces_forgetting_and_a_budget_finds_the_share(
+    start: Model, data: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Any] = []
+    alive: list[int] = []
+    honest = models.load
+
+    def spied(*given: Any, **more: Any) -> Any:
+        gc.collect()
+        alive.append(sum(one() is not None for one in loaded))
+        network = honest(*given, **more)
+        loaded.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr(models, "load", spied)
     settings = {"epochs": 2, "replay": 0.02, **SHORT}
     free = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=10.0)), start, data).id)
     held = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=0.0, tries=2, most=0.8)), start, data).id)
     assert free is not None
     assert held is not None
+    assert max(alive) == 1, "the best one so far, while the next is trained"
     assert free.measured["replay"] == 0.02
     assert len(free.measured["forgetting"]) == 1
     tried = held.measured["forgetting"]
@@ -286,5 +316,18 @@ def test_replay_measurably_reduces_forgetting_and_a_budget_finds_the_share(start
     assert tried[0] == free.measured["forgetting"][0]
     assert tried[0]["forgot"] > 0  # it forgets, and more replay lets it forget less
     assert [one["forgot"] for one in tried] == sorted((one["forgot"] for one in tried), reverse=True)
+    assert [one["reached"] for one in tried] == pytest.approx([0.02, 0.05, 0.1], abs=1e-3)
     assert held.measured["replay"] == 0.1
     assert held.facts["data"]["general_characters"] > 2 * free.facts["data"]["general_characters"]
+
+
+def test_a_budget_ends_where_there_is_no_more_general_text(start: Model, data: Split) -> None:
+    """More replay would be the same training."""
+    few = {"trainer": {"max_steps": 1}, "learning_rate": 0.1, "length": 128, "warmup": 0.0}
+    budget = Forgetting(budget=0.0, tries=3, most=0.999)
+    record = store.find(pretrain(PretrainConfig(**few, replay=0.98, forgetting=budget), start, data).id)
+    assert record is not None
+    (tried,) = record.measured["forgetting"]
+    assert tried["exhausted"]
+    assert tried["forgot"] > 0
+    assert 0.5 < tried["reached"] == record.measured["replay_reached"] < tried["replay"] == 0.98

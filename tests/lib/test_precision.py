@@ -1,0 +1,40 @@
+"""What a training in bf16 leaves behind: a model that answers as the one that is saved, in fp32."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tasks.align import Dpo
+from tasks.lib import adapters, models, tracking
+from tasks.lib.packing import Encoder
+from tasks.lib.preferences import fit_dpo
+from tasks.lib.training import fit
+from tasks.lib.training_config import TrainingConfig
+from tests.tiny import model_of, tokenizer_of
+
+
+@pytest.mark.parametrize("what", ["pretrain", "tune", "align", "lora"])
+def test_a_trained_model_computes_as_the_saved_one(what: str, tmp_path: Path) -> None:
+    tokenizer = tokenizer_of("llama")
+    network: Any = model_of("llama", tokenizer)
+    if what == "lora":
+        network = adapters.wrap(network, 4, 8, 0.0, "all-linear")
+    cfg = TrainingConfig(length=32, batch=4, learning_rate=1e-2, warmup=0, precision="bf16", trainer={"max_steps": 1})
+    encoder = Encoder(tokenizer, 32)
+    blocks = encoder.pack((piece for n in range(4) for piece in encoder.document("alpha beta river stone " * (3 + n))), 0)
+    with tracking.active(None):
+        if what == "align":
+            said = [{"role": "user", "content": "alpha"}], *([{"role": "assistant", "content": word}] for word in ("river", "stone"))
+            fit_dpo(network, tokenizer, [dict(zip(("prompt", "chosen", "rejected"), said, strict=True))] * 4, cfg, Dpo())
+        else:
+            fit(network, tokenizer, blocks, cfg, "tune" if what == "lora" else what)
+    asked = {"input_ids": torch.tensor([blocks[0]["input_ids"]]), "output_hidden_states": True}
+    with torch.inference_mode():
+        mine = network.eval()(**asked)
+        models.save(network.merge_and_unload() if what == "lora" else network, tokenizer, tmp_path)
+        its = models.load(tmp_path).eval()(**asked)
+    exact = {"atol": 1e-6, "rtol": 1e-5} if what == "lora" else {"atol": 0, "rtol": 0}
+    torch.testing.assert_close(mine.logits, its.logits, **exact)
+    assert len(mine.hidden_states) == len(its.hidden_states) > 1, "the library's own decorators are still there"
