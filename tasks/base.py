@@ -55,7 +55,7 @@ class BaseConfig(StageConfig):
     source: Annotated[Scratch | Folder | Hub, Field(discriminator="kind")] = Scratch()
 
 
-@stage(version="4", needs=("models", "objectives"), retries=1)
+@stage(version="5", needs=("models", "objectives"), retries=1)
 def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     """Provide the base model as safetensors, with its tokenizer."""
     from tasks.lib import models

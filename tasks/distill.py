@@ -35,7 +35,7 @@ class DistillConfig(TrainingConfig):
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="5", needs=("models", "objectives"))
+@stage(version="6", needs=("models", "objectives"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights: Weights = EVEN) -> Student:
     """Train a student of fewer layers on labels, on its teacher's distribution and, with `hidden`, on its hidden states.
 

@@ -65,7 +65,7 @@ class TuneConfig(TrainingConfig):
         return self
 
 
-@stage(version="5", needs=("models", "objectives", "adapters"))
+@stage(version="6", needs=("models", "objectives", "adapters"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
     from transformers import set_seed
