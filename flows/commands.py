@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import base_source, history, store
+from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
@@ -37,10 +37,10 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     rows, needs = _rows(job, planner)
     blockers = [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [found] if (found := estimate.shortage(needs)) else []
-    blockers += [*_missing(job, flow), *_unfit_base(job, flow)]
+    blockers += _missing(job, flow)
     unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
     blockers += unfit
-    notes = list(job.domain.card.unstated)
+    notes = [*job.domain.card.unstated, *([] if unfit else preflight.notes(job, planner))]
     drawn = _shares(planner.rows, job, tried=not unfit)
     if as_json:
         told = {
@@ -121,27 +121,10 @@ def _missing(job: Any, flow: str) -> list[str]:
     return missing
 
 
-def _unfit_base(job: Any, flow: str) -> list[str]:
-    """Why the flow could not end well with this base."""
-    from tasks.lib import architecture
-
-    found = base_source.architecture_of(job.cfg.base.source)
-    able: tuple[Any, ...] = ("encoder", "decoder") if flow == "classify" else ("decoder",)
-    try:
-        architecture.require(found or "decoder", able, flow)
-    except ConfigError as error:
-        return [str(error)]
-    return []
-
-
 def run(asked: Order, flow: str) -> None:
     """Run a whole pipeline; when every stage is cached, say so without starting anything."""
-    from tasks.lib import architecture
-
     started = time.monotonic()
     job = page(flow).job(asked)
-    if flow != "classify":
-        architecture.require(base_source.architecture_of(job.cfg.base.source) or "decoder", ("decoder",), flow)
     report = f"{asked.domain}-classifier" if flow == "classify" else asked.domain
     planner = page(flow).plan(job)
     if missing := _missing(job, flow):
