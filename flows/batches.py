@@ -17,7 +17,7 @@ from tasks.lib.trial import require_usable_tokenizer
 
 LEARNED, CONTEXT, SPECIAL, BORDER = "green", "dim", "magenta", "yellow"
 OPEN, CLOSE, BEGIN = "⟦", "⟧", "¶"
-OTHERS = ("classify", "distill")  # trainings of which no example is drawn
+OTHERS = ("distill",)  # trainings of which no example is drawn
 LOST = ("too_long", "truncated", "tokens_truncated")
 
 
@@ -73,11 +73,15 @@ def _start(name: str, base: Path, made: dict[str, str]) -> tuple[Path, bool]:
 def told(one: Any) -> dict[str, Any]:
     """One training, for machines."""
     examples = [
-        [{"name": part.name, "ids": part.ids, "tokens": part.tokens, "mask": part.mask, "documents": part.documents} for part in example]
+        [{**{key: value for key, value in asdict(part).items() if key not in ("spans", "label")}, **_labelled(part)} for part in example]
         for example in one.examples
     ]
     counts = {name: drawn.model_dump(exclude={"trained"}) for name, drawn in one.counts.items()}
     return {**asdict(one), "examples": examples, "counts": counts}
+
+
+def _labelled(part: Any) -> dict[str, str]:
+    return {"label": part.label} if part.label else {}
 
 
 def show(found: list[Any], planner: Planner) -> None:
@@ -92,7 +96,8 @@ def show(found: list[Any], planner: Planner) -> None:
         for number, example in enumerate(one.examples, 1):
             for part in example:
                 documents = f", {len(part.documents)} document{'s'[: len(part.documents) > 1]}" if part.name == "block" else ""
-                _print(Text(f"\n{part.name} {number}: {len(part.ids)} tokens, {sum(part.mask)} learned{documents}"))
+                learned = f"labelled {part.label!r}" if part.label else f"{sum(part.mask)} learned"
+                _print(Text(f"\n{part.name} {number}: {len(part.ids)} tokens, {learned}{documents}"))
                 _print(_drawn(part, coloured))
     _counts(found)
     if others := [row.name for row in planner.rows if row.name in OTHERS]:

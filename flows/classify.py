@@ -11,6 +11,7 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.lib.flow import Job, flow
 from tasks.lib.lineage import declare
+from tasks.lib.preflight import require_trainable
 from tasks.lib.stage import distinct
 from tasks.pretrain import pretrain
 from tasks.register import register
@@ -27,6 +28,7 @@ def classify(job: Job[AdaptConfig]) -> Page:
     data = split(cfg.split, dedup(cfg.dedup, clean(cfg.clean, read)))
 
     start = base(cfg.base, job.base)
+    require_trainable(classify.fn, job)  # the data and the base are there: before hours are spent on what cannot end well
     pretrained = pretrain(cfg.pretrain, start, data, job.weights("corpus"))
     body = distill(cfg.distill, pretrained, data, job.weights("corpus", "tune")) if cfg.distill.before_head else pretrained
     classifier = train(cfg.classify, body, data, job.weights("tune"))

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from flows.commands import page
-from tasks.lib import base_source, store
+from tasks.lib import store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
 
@@ -25,10 +25,10 @@ def plan(asked: Order, flow: str, as_json: bool, batches: int | None = None) -> 
     blockers = [fault.sentence for fault in lacking]
     blockers += [f"{row.name}: {row.reason}" for row in planner.blockers]
     blockers += [fault.sentence() for fault in estimate.shortage(needs)]
-    blockers += [*missing(job, flow), *_unfit_base(job, flow)]
+    blockers += missing(job, flow)
     unfit = [fault.sentence() for fault in preflight.faults(job, planner)]
     blockers += unfit
-    notes = list(job.domain.card.unstated)
+    notes = [*job.domain.card.unstated, *([] if unfit else preflight.notes(job, planner))]
     if estimate.model(job, planner) is None:
         notes.append("how large the base model is, is not known before it is fetched: memory and disk are told without its weights")
     drawn = _shares(planner.rows, job, tried=not unfit)
@@ -100,16 +100,3 @@ def missing(job: Any, flow: str) -> list[str]:
         except ConfigError as error:
             found.append(f"reinforce: {error.found}; {error.remedy}")
     return found
-
-
-def _unfit_base(job: Any, flow: str) -> list[str]:
-    """Why the flow could not end well with this base."""
-    from tasks.lib import architecture
-
-    found = base_source.architecture_of(job.cfg.base.source)
-    able: tuple[Any, ...] = ("encoder", "decoder") if flow == "classify" else ("decoder",)
-    try:
-        architecture.require(found or "decoder", able, flow)
-    except ConfigError as error:
-        return [str(error)]
-    return []

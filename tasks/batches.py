@@ -7,6 +7,7 @@ from itertools import accumulate, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
+from tasks.classify import choices, labelled
 from tasks.lib.mixing import Drawn, Draws, pairs_by_source, tokens_by_source
 from tasks.lib.records import iterate
 from tasks.pretrain import mixture
@@ -30,12 +31,13 @@ class Span:
 class Sequence:
     """Tokens that a model reads at once; `mask` has 1 where the loss sees the token, `documents` where each begins."""
 
-    name: str  # block | chosen | rejected | prompt
+    name: str  # block | chosen | rejected | prompt | text
     ids: list[int]
     tokens: list[str]
     mask: list[int]
     documents: list[int]
     spans: list[Span] = field(repr=False)
+    label: str = ""  # what is learned of a whole text
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,31 @@ def _prompts(stage: str, job: Any, model: tuple[Path, bool], data: Split, count:
     return Shown(stage, cfg.length, examples, len(asked.rows), counts, encoder.tally.facts(), note)
 
 
+def _texts(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: int) -> Shown:
+    """The first texts of a classifier, each with the label that is learned of it."""
+    from tasks.lib import heads
+
+    cfg, draws = job.cfg.classify, Draws(job.weights("tune"))
+    labels = choices(data, cfg.dataset)
+    network, tokenizer = _loaded(job, model, data)
+    encoder = heads.TextEncoder(tokenizer, heads.text_length(network, cfg.length))
+    made = encoder.labelled(draws.of(labelled(data, "tune-train", labels, cfg.dataset)), labels)
+    examples = []
+    for row in made.select(range(min(count, len(made)))):
+        ids = row["input_ids"]
+        examples.append([_sequence("text", tokenizer, ids, [0] * len(ids), [0], labels[row["labels"]])])
+    sizes, _ = tokens_by_source(made, encoder.sources, {})
+    note = f"no token is learned: which of {len(labels)} labels a whole text has is"
+    return Shown(stage, encoder.length, examples, len(made), draws.facts(sizes, {}, encoder.lost), encoder.tally.facts(), note)
+
+
 # the trainings that can be shown, in the order of the flows
-STAGES: dict[str, Any] = {"pretrain": _pretrain, "tune": _tune, "align": _pairs, "reward": _pairs, "reinforce": _prompts}
+STAGES: dict[str, Any] = {
+    "pretrain": _pretrain, "tune": _tune, "align": _pairs, "reward": _pairs, "reinforce": _prompts, "classify": _texts,
+}  # fmt: skip
 
 
-def _sequence(name: str, tokenizer: Any, ids: list[int], mask: list[int], starts: list[int]) -> Sequence:
+def _sequence(name: str, tokenizer: Any, ids: list[int], mask: list[int], starts: list[int], label: str = "") -> Sequence:
     special = {*tokenizer.all_special_ids, *(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)}
     spans = [
         Span(disarmed(_text(tokenizer, ids, start, begin, end)), learned, token, begin == start)
@@ -183,7 +205,7 @@ def _sequence(name: str, tokenizer: Any, ids: list[int], mask: list[int], starts
         for begin, end, learned, token in _runs(ids, mask, special, start, stop)
     ]
     tokens: list[str] = tokenizer.convert_ids_to_tokens(ids)
-    return Sequence(name, ids, tokens, mask, starts, spans)
+    return Sequence(name, ids, tokens, mask, starts, spans, label)
 
 
 def _runs(ids: list[int], mask: list[int], special: set[int], start: int, stop: int) -> Iterator[tuple[int, int, bool, bool]]:

@@ -50,16 +50,16 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
     from tasks.lib.training import fit
 
     require(model.architecture, ("encoder", "decoder"), "classify")
-    labels = _labels(data, cfg.dataset)
+    labels = choices(data, cfg.dataset)
     tokenizer = models.load_tokenizer(model.path)
     set_seed(cfg.seed)
     with muted():  # the library reports each weight of the head as missing
         network: Any = heads.with_head(model.path, labels, tokenizer)
     if isinstance(cfg.method, Lora):
         m = cfg.method
-        network = adapters.wrap(network, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora, task_type="SEQ_CLS")
+        network = adapters.wrap(network, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora, **heads.adapter_settings(network))
     encoder, draws = heads.TextEncoder(tokenizer, heads.text_length(network, cfg.length)), Draws(weights)
-    rows = list(draws.of(_rows(data, "tune-train", labels, cfg.dataset)))
+    rows = list(draws.of(labelled(data, "tune-train", labels, cfg.dataset)))
     blocks = encoder.labelled(rows, labels)
     learned = fit(network, tokenizer, blocks, cfg, "classify", Collation(layout=None))
     if isinstance(cfg.method, Lora):
@@ -80,7 +80,7 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
     )
 
 
-def _labels(data: Split, dataset: str | None) -> list[str]:
+def choices(data: Split, dataset: str | None) -> list[str]:
     """The labels to tell apart, in the order of the dataset's choices."""
     found: dict[tuple[str, ...], set[str]] = {}
     for row in iterate(data.path, "tune-train"):
@@ -95,7 +95,8 @@ def _labels(data: Split, dataset: str | None) -> list[str]:
     return list(next(iter(found)))
 
 
-def _rows(data: Split, part: str, labels: list[str], dataset: str | None) -> list[Row]:
+def labelled(data: Split, part: str, labels: list[str], dataset: str | None) -> list[Row]:
+    """The rows of a part that have these labels to choose from."""
     return [row for row in iterate(data.path, part) if row.get("choices") == labels and dataset in (None, row["dataset"])]
 
 
@@ -104,12 +105,12 @@ def _validated(network: Any, tokenizer: Any, data: Split, cfg: ClassifyConfig, l
     from tasks.lib import heads
     from tasks.lib.paired import Paired, marks
 
-    rows = _rows(data, "tune-valid", labels, cfg.dataset)
+    rows = labelled(data, "tune-valid", labels, cfg.dataset)
     if not rows:
         return {"valid_rows": 0}
     said = heads.answer(network, tokenizer, rows, cfg.length, cfg.batch)
     low, high = interval(said.right)
-    counted = Counter(row["response"] for row in _rows(data, "tune-train", labels, cfg.dataset))
+    counted = Counter(row["response"] for row in labelled(data, "tune-train", labels, cfg.dataset))
     constant = max(labels, key=lambda label: counted[label])
     always = said.always(constant)
     majority_low, majority_high = interval(always)

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from tasks.lib import models
 from tasks.lib.architecture import of
@@ -35,19 +42,27 @@ DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+TEXTS = [" ".join(WORDS), "what colour is it? red or blue"]
+# begin and end of decoders whose vocabulary has no token of ChatML, no padding and no chat template, as they are published
+BARE = {**dict.fromkeys(("gpt2", "gpt-neo", "gpt-j"), ("<|endoftext|>", "<|endoftext|>")), "llama": ("<s>", "</s>")}
+
+
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
-    """A tokenizer trained on the toy's words, with a mask where the model is an encoder."""
-    make = models.train_encoder_tokenizer if name in ENCODERS else models.train_tokenizer
-    return make([" ".join(WORDS), "what colour is it? red or blue"], 400)
+    """A tokenizer trained on the toy's words, with the special tokens of its kind; one without padding pads with its end."""
+    if name in BARE:
+        begin, end = BARE[name]
+        core = models._byte_pairs(TEXTS, 400, list(dict.fromkeys((begin, end))))
+        return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=begin, eos_token=end, pad_token=end)
+    return (models.train_encoder_tokenizer if name in ENCODERS else models.train_tokenizer)(TEXTS, 400)
 
 
-def model_of(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A model with random weights."""
+def model_of(name: str, tokenizer: PreTrainedTokenizerBase, **more: Any) -> PreTrainedModel:
+    """A model with random weights, and with `more` of its configuration."""
     kind, sizes = (ENCODERS | DECODERS)[name]
     special = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     if name == "modernbert":
         special |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
-    config = getattr(transformers, kind)(vocab_size=len(tokenizer), **sizes, **special)
+    config = getattr(transformers, kind)(vocab_size=len(tokenizer), **{**sizes, **special, **more})
     set_seed(0)
     made: PreTrainedModel = (AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM).from_config(config)
     return made
@@ -57,13 +72,14 @@ class TinyConfig(StageConfig):
     """Which model."""
 
     name: str
+    more: dict[str, Any] = {}
 
 
 @stage(version="1")
 def tiny(out: Path, cfg: TinyConfig) -> Model:
     """A model as an artifact, without the trial that a model from outside goes through."""
     tokenizer = tokenizer_of(cfg.name)
-    model = model_of(cfg.name, tokenizer)
+    model = model_of(cfg.name, tokenizer, **cfg.more)
     models.save(model, tokenizer, out)
     size = models.parameters(model)
     return Model(parameters=size, vocabulary=len(tokenizer), bytes=models.weight_bytes(out), architecture=of(out))

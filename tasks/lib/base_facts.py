@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
-from tasks.lib import adapters, models, trial
+from tasks.lib import adapters, architecture, heads, models, trial
+from tasks.lib.isolation import first_position
 from tasks.lib.packing import chat_ids
 
 SYSTEM = {"role": "system", "content": "five six"}
@@ -19,28 +20,32 @@ def facts(question: dict[str, Any]) -> dict[str, Any]:
     """What is to know of a base model before it is trained; `fault` alone where it cannot be loaded at all.
 
     Args:
-        question: the `folder`, and `targets` of low-rank adapters (None where every weight learns).
+        question: the `folder`, and `adapters`: the targets of low-rank adapters by stage, where not every weight learns.
     """
     trial.limit()
     folder = Path(question["folder"])
+    kind = architecture.of(folder)
     try:
         tokenizer = models.load_tokenizer(folder)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):  # shapes only: no memory, no weights
-            network = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            network = models.LOADERS[kind].from_config(config, trust_remote_code=False)
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:  # what transformers raises of files that it cannot take
         return {"fault": str(error).splitlines()[0][:300]}
     text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    chats = kind == "decoder"
     return {
-        "positions": getattr(text, "max_position_embeddings", None),
+        "positions": None if positions is None else positions - first_position(network),
         "layers": getattr(text, "num_hidden_layers", None),
         "embedded": network.get_input_embeddings().weight.shape[0],
         "highest": max(tokenizer.get_vocab().values()),
         "end": tokenizer.eos_token,
         "pad": tokenizer.pad_token,
-        "mask": _mask_fault(tokenizer),
-        "system": _refusal(tokenizer, [SYSTEM, *trial.MESSAGES]),
-        "adapters": None if question["targets"] is None else _adapters_fault(network, question["targets"]),
+        "masks": tokenizer.mask_token is not None,
+        "template": _mask_fault(tokenizer) if chats else None,
+        "system": _refusal(tokenizer, [SYSTEM, *trial.MESSAGES]) if chats else None,
+        "adapters": {stage: _adapters_fault(stage, config, kind, targets) for stage, targets in question["adapters"].items()},
     }
 
 
@@ -69,10 +74,13 @@ def _refusal(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]])
     return None
 
 
-def _adapters_fault(network: Any, targets: str | list[str]) -> str | None:
+def _adapters_fault(stage: str, config: Any, kind: architecture.Architecture, targets: str | list[str]) -> str | None:
     """Why low-rank adapters would find nothing to adapt, in PEFT's words."""
+    headed = stage == "classify"
+    with torch.device("meta"):
+        network = (AutoModelForSequenceClassification if headed else models.LOADERS[kind]).from_config(config, trust_remote_code=False)
     try:
-        adapters.wrap(network, 1, 1, 0.0, targets)
-    except ValueError as error:
+        adapters.wrap(network, 1, 1, 0.0, targets, **(heads.adapter_settings(network) if headed else {}))
+    except (ValueError, TypeError) as error:  # PEFT raises the second where the head itself is named
         return str(error).split("\n", maxsplit=1)[0][:300]
     return None

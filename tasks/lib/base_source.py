@@ -72,4 +72,5 @@ def architecture_of(source: Any) -> Architecture | None:
     if source.kind == "scratch":
         made: Architecture = source.architecture
         return made
-    return architecture.of(source.path) if source.kind == "folder" else None
+    folder = source.path if source.kind == "folder" else hub.cached_model(source.model, source.revision)
+    return None if folder is None else architecture.of(folder)

@@ -48,7 +48,7 @@ class Author:
             folder = Path(name)
             for file in files:
                 os.symlink(file.absolute(), folder / file.name)
-            self._tokenizer = models.load_tokenizer(folder, template=None)
+            self._tokenizer = models.load_tokenizer(folder, chat=False)
             self._model = models.load(folder, dtype=dtype).to(place).eval()
         self._room = int(getattr(self._model.config, "max_position_embeddings", 2048)) - TOKENS
         self._encoder = Encoder(self._tokenizer, max(self._room, 1))

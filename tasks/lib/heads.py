@@ -103,6 +103,15 @@ def with_head(folder: Path, labels: Sequence[str], tokenizer: PreTrainedTokenize
     return model
 
 
+def adapter_settings(model: PreTrainedModel) -> dict[str, Any]:
+    """What PEFT is told of adapters below a head, which learns whole.
+
+    It saves what has `classifier` in its name as the head, and `all-linear` would adapt DistilBERT's first half of that too.
+    """
+    half = "pre_classifier"
+    return {"task_type": "SEQ_CLS", **({"exclude_modules": [half]} if hasattr(model, half) else {})}
+
+
 def labels_of(model: PreTrainedModel) -> list[str]:
     """The labels of a classifier, in the order of its head."""
     return [model.config.id2label[number] for number in range(model.config.num_labels)]

@@ -1,5 +1,6 @@
 """What each training will draw of each dataset, before it is trained: rows, tokens a pass, passes, tokens."""
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -145,13 +146,16 @@ def _frame(base: Path, tokenizer: Tokenizer) -> int:
     file = base / "chat_template.jinja"
     if not file.is_file():
         return 0
+    settings = json.loads(named.read_text(encoding="utf-8")) if (named := base / "tokenizer_config.json").is_file() else {}
+    said = {name: settings.get(name) or "" for name in ("bos_token", "eos_token")}
+    special = {name: token["content"] if isinstance(token, dict) else token for name, token in said.items()}
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
     template = re.sub(
         r"\{%-?\s*(end)?generation\s*-?%\}", "", file.read_text(encoding="utf-8")
     )  # a tag that marks answers, and writes nothing
     try:
-        text = environment.from_string(template).render(messages=messages, bos_token="", eos_token="")
+        text = environment.from_string(template).render(messages=messages, **special)
     except TemplateError:  # one that needs more than these two messages: what it adds is not estimated
         return 0
     return len(tokenizer.encode(text, add_special_tokens=False).ids) - 2 * len(tokenizer.encode("x", add_special_tokens=False).ids)

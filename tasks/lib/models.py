@@ -22,8 +22,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tasks.lib import architecture
+from tasks.lib import architecture, turns
 from tasks.lib.errors import StageError
+from tasks.lib.turns import CHATML, TURN, TURN_END
 
 LOADERS: dict[architecture.Architecture, Any] = {
     "decoder": AutoModelForCausalLM,
@@ -31,17 +32,9 @@ LOADERS: dict[architecture.Architecture, Any] = {
     "classifier": AutoModelForSequenceClassification,
 }
 BEGIN, SEPARATOR, MASK = "<|cls|>", "<|sep|>", "<|mask|>"  # of encoders
-END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
+END, PAD = "<|endoftext|>", "<|pad|>"
 # GPT-4's split of text into words, with digits one by one so that numbers are spelled
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' }}"
-    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
-    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 Precision = Literal["auto", "bf16", "fp32"]
 Taken = Literal["even", "stride"]
@@ -79,7 +72,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token=END, eos_token=TURN_END, pad_token=PAD, additional_special_tokens=[TURN]
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = CHATML
     return tokenizer
 
 
@@ -152,16 +145,17 @@ def new_encoder(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, he
     return ModernBertForMaskedLM(config)
 
 
-def load_tokenizer(folder: Path, template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder.
+def load_tokenizer(folder: Path, *, chat: bool = True) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, with a settled chat template.
 
-    One without a chat template gets `template`, unless the model is an encoder; one without padding pads with its end.
+    One without a template gets one, unless the model is an encoder or not to `chat`; one without padding pads with its end.
     """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.chat_template is None and architecture.of(folder) == "decoder":
-        tokenizer.chat_template = template
+    if tokenizer.chat_template is None and chat and architecture.of(folder) == "decoder":
+        tokenizer.chat_template = turns.given(tokenizer.eos_token, tokenizer.get_vocab())
+    tokenizer.chat_template = turns.settled(tokenizer.chat_template)
     return tokenizer
 
 

@@ -132,9 +132,16 @@ class Encoder:
         return self._fitted(turns) if joined is None else [joined]
 
     def _turn(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
-        """Token ids of what is before an answer, and of the answer."""
+        """Token ids of what is before an answer, and of the answer.
+
+        An answer begins with the first token that its prompt alone would not have: one may reach over the border between them.
+        """
         prompt = chat_ids(self.tokenizer, messages[:-1], generation=True)
-        return prompt, chat_ids(self.tokenizer, messages, generation=False)[len(prompt) :]
+        whole = chat_ids(self.tokenizer, messages, generation=False)
+        border = len(prompt)
+        while whole[:border] != prompt[:border]:
+            border -= 1
+        return whole[:border], whole[border:]
 
     def _joined(self, turns: list[tuple[list[int], list[int]]]) -> dict[str, Any] | None:
         """A conversation as one piece; None where it does not fit, or an answer does not stand in it as it would alone."""

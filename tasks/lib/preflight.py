@@ -27,9 +27,15 @@ def faults(job: Any, planner: Any) -> list[Fault]:
     return [
         *_expectations(job, running),
         *_trainer(job.cfg, running),
+        *_merge(job.cfg, running),
         *base_checks.faults(job, trainings),
         *row_checks.faults(job, planner, trainings),
     ]
+
+
+def notes(job: Any, planner: Any) -> list[str]:
+    """What a plan without faults says besides."""
+    return base_checks.notes(job, {row.name for row in planner.rows if row.state == "run"})
 
 
 def require(job: Any, planner: Any) -> None:
@@ -81,6 +87,13 @@ def _expectations(job: Any, running: set[str]) -> Iterator[Fault]:
         known = {role: sorted(columns[role]) for role in suites}
         question = {"suites": suites, "sensitive": expected.sensitive, "columns": known}
         yield from (Fault("check", *fault) for fault in examine.answer("expectations", question))
+
+
+def _merge(cfg: Any, running: set[str]) -> Iterator[Fault]:
+    """A merge of two models whose rows stand for different tokens."""
+    if "merge" in running and cfg.pretrain.new_tokens:
+        told = "pretrain.new_tokens gives the pretrained model tokens that the base does not have, and the two cannot be merged"
+        yield Fault("merge", told, "leave merge.method or pretrain.new_tokens out")
 
 
 def _trainings(cfg: Any, running: set[str]) -> dict[str, TrainingConfig]:

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from flows.adapt import adapt
-from tasks.lib import base_checks, models
+from flows.classify import classify
+from tasks.lib import base_checks, examine, models, preflight, trial, turns
 from tasks.lib.flow import Order
 from tests.conftest import WORDS, Run
+from tests.tiny import ENCODERS, model_of, tokenizer_of
 
 pytestmark = pytest.mark.usefixtures("asked_here")
 SHORT = ("pretrain.length=64", "tune.length=64", "align.length=64", "distill.length=64", "distill.layers=1")
-THINKS = models.CHAT_TEMPLATE.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>")
-NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + models.CHAT_TEMPLATE
+THINKS = turns.CHATML.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>")
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + turns.CHATML
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +36,19 @@ def model(made: Path, toy: Path, workplace: Path) -> Path:
     return Path(shutil.copytree(made, workplace / "model"))
 
 
+@pytest.fixture
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries answer in this process, without its limits: to start one takes longer than to answer."""
+    monkeypatch.setattr(examine, "_ask", lambda subject, question: examine.SUBJECTS[subject](question))
+    monkeypatch.setattr(trial, "limit", lambda: None)
+    monkeypatch.setattr(base_checks, "require_usable_tokenizer", models.load_tokenizer)
+
+
 def found(model: Path | None, *words: str) -> list[str]:
     """Every fault of the trainings, all of which will run."""
     base = () if model is None else (f"base.source={{kind: folder, path: {model}}}",)
     job = adapt.job(Order("toy", None, (*base, *words)))
-    return [fault.sentence() for fault in base_checks.faults(job, {"base", *base_checks.LENGTHS})]
+    return [fault.sentence() for fault in base_checks.faults(job, {"base", "pretrain", "tune", "align", "distill"})]
 
 
 def test_a_base_that_fits_has_no_fault_and_settings_that_it_has_no_room_for_have(model: Path, workplace: Path) -> None:
@@ -83,6 +93,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.usefixtures("asked_here")
 def test_a_base_of_which_no_training_can_be_made_is_told(name: str, model: Path) -> None:
     spoil, said = SPOILT[name]
     spoil(model)
@@ -118,3 +129,83 @@ def test_a_plan_has_it_as_a_blocker_and_adapt_refuses_before_any_stage(model: Pa
     assert done.returncode == 2
     assert "pretrain.length is 128 tokens" in done.stderr
     assert not (workplace / "runs/artifacts").exists()
+
+
+def encoder(name: str, place: Path, **lacks: str) -> Path:
+    """The folder of a tiny encoder, whose tokenizer has no end, as BERT's."""
+    tokenizer = tokenizer_of(name)
+    models.save(model_of(name, tokenizer), tokenizer, place)
+    edited("tokenizer_config.json", lambda c: [c.pop(key, None) for key in ("bos_token", "eos_token", *lacks.values())])(place)
+    return place
+
+
+def of_classify(folder: Path, *words: str) -> list[str]:
+    """Every fault of `slmforge classify` on a base."""
+    short = ("pretrain.length=64", "classify.length=64")
+    job = classify.job(Order("toy", None, (f"base.source={{kind: folder, path: {folder}}}", *short, *words)))
+    return [fault.sentence() for fault in preflight.faults(job, classify.plan(job))]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.usefixtures("toy", "asked_here")
+def test_an_encoder_is_judged_as_one(name: str, workplace: Path) -> None:
+    """Neither a chat template nor an end token is wanted of it, and adapters are looked for under its head."""
+    folder = encoder(name, workplace / "encoder")
+    assert of_classify(folder) == []
+    assert of_classify(folder, "classify.method={kind: lora}", "distill={before_head: true, layers: 1, length: 64}") == []
+    (none,) = of_classify(folder, "classify.method={kind: lora, targets: [q_proj]}")
+    assert none.startswith("classify: no weight would learn: ")
+    (long,) = of_classify(folder, "classify.length=131")
+    assert "classify.length is 131 tokens" in long
+    if name == "roberta":  # which numbers positions from the one behind its padding token's number
+        assert of_classify(folder, "classify.length=128") == []
+        assert "has 128 positions" in "".join(of_classify(folder, "classify.length=129"))
+    (chats,) = found(folder, *SHORT)
+    assert chats.startswith("tune: an encoder, which fills in masked tokens and continues no text")
+
+
+@pytest.mark.usefixtures("toy", "asked_here")
+def test_an_encoder_without_its_mask_or_padding_and_a_classifier_are_refused(workplace: Path) -> None:
+    folder = encoder("bert", workplace / "encoder", mask="mask_token", pad="pad_token")
+    assert [sentence.split(";")[0] for sentence in of_classify(folder)] == [
+        "base: the tokenizer has no mask token",
+        "base: the tokenizer has no padding token",
+    ]
+    edited("config.json", lambda c: c.update(architectures=["BertForSequenceClassification"]))(folder)
+    (said,) = of_classify(folder)
+    assert said.startswith("pretrain: a classifier, which names one of its labels")
+
+
+@pytest.mark.usefixtures("asked_here")
+def test_a_decoder_is_judged_by_what_the_flow_does_with_it(model: Path, workplace: Path) -> None:
+    template(THINKS)(model)
+    assert of_classify(model) == [], "no row is read under a chat template"
+    (lacking,) = of_classify(model, "classify.method={kind: lora, targets: [query]}", "classify.length=65")[1:]
+    assert lacking.startswith("classify: no weight would learn")
+    job = adapt.job(Order("toy", None, (f"base.source={{kind: folder, path: {model}}}", "reward.length=65", "reinforce.length=66")))
+    told = [fault.sentence() for fault in base_checks.faults(job, {"reward", "reinforce"})]
+    assert [sentence.split(":")[0] for sentence in told] == ["reward", "reward", "reinforce"]
+    assert "reinforce.length is 66 tokens, and the model has 64 positions" in told[-1]
+    assert base_checks.notes(job, {"reward"}) == []
+    edited("tokenizer_config.json", lambda c: c.pop("pad_token"))(model)
+    (note,) = base_checks.notes(adapt.job(Order("toy", None, (f"base.source={{kind: folder, path: {model}}}",))), {"reward"})
+    assert "has no padding token: its end token <|im_end|> also pads" in note
+
+
+def test_adapters_of_a_scratch_encoder_are_looked_for_where_it_has_layers(toy: Path) -> None:
+    source = "base.source={kind: scratch, architecture: encoder, positions: 128}"
+
+    def said(targets: str) -> list[str]:
+        job = classify.job(Order("toy", None, (source, f"classify={{length: 64, method: {{kind: lora, targets: {targets}}}}}")))
+        return [fault.found for fault in base_checks.faults(job, {"classify"})]
+
+    assert said("all-linear") == said("[Wqkv, Wi]") == said("[dense]") == []
+    assert "'q_proj'" in said("[q_proj]")[0]
+
+
+def test_a_merge_with_new_tokens_blocks_a_plan(toy: Path, cli: Run) -> None:
+    words = ("merge.method={kind: slerp}", "base.source.positions=128")
+    done = cli("plan", "toy", "--json", *words, "pretrain.new_tokens=5")
+    (blocker,) = json.loads(done.stdout)["blockers"]
+    assert blocker.startswith("merge: pretrain.new_tokens gives the pretrained model tokens that the base does not have")
+    assert json.loads(cli("plan", "toy", "--json", *words).stdout)["blockers"] == []

@@ -14,7 +14,8 @@ from flows.prepare import prepare
 from flows.rlhf import rlhf
 from tasks import batches
 from tasks.base import BaseConfig, base
-from tasks.lib import base_checks, models, objectives, preferences, preflight, row_checks, training
+from tasks.classify import classify
+from tasks.lib import base_checks, models, objectives, preferences, preflight, row_checks, training, turns
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import ConfigError
 from tasks.lib.execute import Direct
@@ -23,6 +24,7 @@ from tasks.lib.launch import Job as Training
 from tasks.lib.mixing import Draws
 from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED
+from tasks.lib.records import iterate
 from tasks.split import Split
 from tasks.tune import pieces, tune
 from tests.conftest import settled, slmforge, write_toy
@@ -149,6 +151,30 @@ def test_prompts_of_a_reinforcement_end_where_the_model_answers(start: Model, da
     assert "8 tokens" in found.note
 
 
+def test_texts_of_a_classifier_have_their_labels_and_the_counts_of_the_stage(
+    start: Model, data: Split, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("classify.length=16", "classify.trainer={max_steps: 1}")
+    found = batches.shown("classify", job(*words), (start.path, True), data, 2)
+    made = classify(job(*words).cfg.classify, start, data)
+    assert {name: drawn.model_dump(exclude={"trained"}) for name, drawn in made.drawn.items()} == {
+        name: drawn.model_dump(exclude={"trained"}) for name, drawn in found.counts.items()
+    }
+    assert found.tally.items() <= made.data.items()
+    assert found.counts["colours"].truncated > 0
+    rows = [row for row in iterate(data.path, "tune-train") if row["choices"]]
+    assert found.of == len(rows)
+    for (text,), row in zip(found.examples, rows, strict=False):
+        assert text.label == row["response"]
+        assert row["prompt"].endswith("".join(span.text for span in text.spans))
+        assert sum(text.mask) == 0
+    showing.show([found], adapt.plan(job(*words)))
+    printed = capsys.readouterr().out
+    assert f"text 1: {len(found.examples[0][0].ids)} tokens, labelled '{rows[0]['response']}'" in printed
+    assert "which of 2 labels" in printed
+    assert showing.told(found)["examples"][0][0]["label"] == rows[0]["response"]
+
+
 def test_text_that_a_terminal_would_obey_is_shown_as_what_it_is() -> None:
     assert batches.disarmed("a\x1b[2Jb\u202ec\n") == "a\\u001b[2Jb\\u202ec\n"
 
@@ -232,13 +258,13 @@ def test_answers_that_are_all_too_long_are_a_fault_of_their_dataset_alone(start:
     assert row_facts._barren({"tune": encoder}, iter(rows), ["a", "b", "not drawn"]) == [("tune", "a", 2)]
 
 
-TWICE = models.CHAT_TEMPLATE.replace("message['content'] + '<|im_end|>' }}{% endgen", "message['content'] * 2 + '<|im_end|>' }}{% endgen")
+TWICE = turns.CHATML.replace("message['content'] + '<|im_end|>' }}{% endgen", "message['content'] * 2 + '<|im_end|>' }}{% endgen")
 
 
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        (models.CHAT_TEMPLATE, None),
+        (turns.CHATML, None),
         (TWICE, "renders the answer 2 times"),
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "no answer behind the question"),
     ],

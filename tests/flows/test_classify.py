@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+from tasks.lib import models
 from tests.conftest import Run, write_toy
+from tests.tiny import model_of, tokenizer_of
 
 QUICK = (
-    "base.source={kind: scratch, architecture: encoder, vocabulary: 512, hidden: 64, layers: 2, training: {tokens: 6000, length: 64}}",
+    "base.source={kind: folder, path: encoder}",
     "pretrain={length: 64, tokens: 15000, learning_rate: 3e-3}",
     "classify={length: 64, epochs: 8, learning_rate: 3e-3}",
     "distill={before_head: true, layers: 1, length: 64, tokens: 6000}",
@@ -16,6 +18,9 @@ QUICK = (
 
 def test_a_domain_gets_its_classifier_and_a_report_that_says_what_is_not_measured(workplace: Path, cli: Run) -> None:
     write_toy(workplace)
+    tokenizer = tokenizer_of("distilbert")
+    tokenizer.eos_token = tokenizer.bos_token = None  # as those of BERT and its kin have none
+    models.save(model_of("distilbert", tokenizer), tokenizer, workplace / "encoder")
     refused = cli("adapt", "toy", QUICK[0])
     assert refused.returncode == 2
     assert "an encoder, which fills in masked tokens" in refused.stderr

@@ -7,7 +7,7 @@ import torch
 from transformers import AddedToken
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from tasks.lib import models
+from tasks.lib import models, turns
 from tasks.lib.packing import IGNORED, BlockCollator, Encoder, broken_up, control_tokens
 from tests.conftest import WORDS
 
@@ -71,7 +71,7 @@ def test_control_tokens_without_a_name_stay_text(tokenizer: Tokenizer, tmp_path:
     """As in Llama 3, whose markers are special but in no list of named tokens, and in Qwen, where some are not special."""
     markers = [AddedToken("<|start_header_id|>", special=True, normalized=False), AddedToken("<tool_call>", special=False)]
     tokenizer.add_tokens([*markers, AddedToken("<word>", special=False)])
-    tokenizer.chat_template = models.CHAT_TEMPLATE + "{{ '<tool_call>' if tools }}"
+    tokenizer.chat_template = turns.CHATML + "{{ '<tool_call>' if tools }}"
     tokenizer.save_pretrained(tmp_path)
     tokenizer = models.load_tokenizer(tmp_path)
     assert "<|start_header_id|>" not in tokenizer.all_special_tokens

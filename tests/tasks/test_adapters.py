@@ -49,7 +49,9 @@ def tuned(start: Model, data: Split, rate: float = 8e-3, **way: Any) -> Model:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_adapters_learn_and_are_merged_as_they_were_trained(way: str, start: Model, data: Split, loss: Callable[[Model], float]) -> None:
+def test_lora_learns_held_out_answers_and_is_merged_as_it_was_trained(
+    way: str, start: Model, data: Split, loss: Callable[[Model], float]
+) -> None:
     made = tuned(start, data, **WAYS[way])
     assert loss(made) < 0.9 * loss(start)
     record = store.find(made.id)
@@ -61,7 +63,7 @@ def test_adapters_learn_and_are_merged_as_they_were_trained(way: str, start: Mod
 
 
 @pytest.mark.parametrize("way", ["lora", "qlora"])
-def test_with_a_learning_rate_of_zero_adapters_learn_nothing(way: str, start: Model, data: Split, loss: Callable[[Model], float]) -> None:
+def test_with_a_learning_rate_of_zero_lora_learns_nothing(way: str, start: Model, data: Split, loss: Callable[[Model], float]) -> None:
     # four bits alone change the weights, and so the loss, a little
     assert loss(tuned(start, data, rate=0.0, **WAYS[way])) == pytest.approx(loss(start), rel=1e-5 if way == "lora" else 0.05)
 
