@@ -89,16 +89,29 @@ def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> No
         screen.say("warning", "yellow", sentence)
     for sentence in lost(data.ledger):
         screen.say("fails", "red", sentence)
-    for verdict in checked.verdicts:
-        if not verdict.passed:
-            screen.say(*(("fails", "red") if verdict.stops else ("warning", "yellow")), verdict.sentence())
     folders = {event.name: event.artifact.path for event in current.events if event.artifact}
+    _failures(domain, checked, folders)
     screen.console.print(f"report card: {_card(domain, data, checked, folders)}", soft_wrap=True)
     if any(files(folder, "set_aside") for folder in folders.values()):
         print(f"rows set aside, with reasons: slmforge rows {domain.name} --set-aside")
     docs = checked.path / store.VIEW / "index.html"
     if docs.is_file():
         screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
+
+
+def _failures(domain: Domain, checked: Checked, folders: dict[str, Path]) -> None:
+    """What is not as expected, with the first rows; waived ones in a line each."""
+    from flows import screen
+    from tasks.lib import failing
+
+    for verdict in checked.verdicts:
+        if verdict.waived and not verdict.passed:
+            screen.say("waived", "yellow", verdict.sentence())
+    failures = failing.failures(checked.verdicts, folders.get("ingest"), withheld=bool(domain.card.sensitive))
+    for failure in failures:
+        screen.failure(failure)
+    if named := next((failure.rows[0].id for failure in failures if failure.rows), None):
+        print(f"one row in full: slmforge rows {domain.name} --id {named}")
 
 
 def _card(domain: Domain, data: Split, checked: Checked, folders: dict[str, Path]) -> Path:

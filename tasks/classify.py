@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from tasks.lib import balance
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -34,7 +35,7 @@ class ClassifyConfig(TrainingConfig):
         return self
 
 
-@stage(version="2", needs=("models", "heads", "objectives", "scoring", "adapters"))
+@stage(version="3", needs=("models", "heads", "objectives", "scoring", "adapters"))
 def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights: Weights = EVEN) -> Classifier:
     """Train a classifier from an encoder or a decoder, and measure it on validation rows beside the most frequent label of training.
 
@@ -67,7 +68,9 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
         tracking.measure(**parity)
     models.save(network, tokenizer, out)
     tracking.measure(objective="classification", **_validated(network, tokenizer, data, cfg, labels))
-    facts = {**encoder.tally.facts(), **learned.facts}
+    tally = encoder.tally.facts()
+    balance.of_blocks("classify", draws.total, tally, learned.facts)
+    facts = {**tally, **learned.facts}
     return Classifier(
         parameters=models.parameters(network),
         vocabulary=model.vocabulary,

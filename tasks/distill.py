@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.lib import balance
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -35,7 +36,7 @@ class DistillConfig(TrainingConfig):
     control: bool = Field(default=True, description="also train the same student without its teacher, to compare")
 
 
-@stage(version="5", needs=("models", "objectives"))
+@stage(version="6", needs=("models", "objectives"))
 def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights: Weights = EVEN) -> Student:
     """Train a student of fewer layers on labels, on its teacher's distribution and, with `hidden`, on its hidden states.
 
@@ -57,6 +58,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
     student = models.fewer_layers(master, cfg.layers, cfg.taken)
     taught = {"teacher": master, "weight": cfg.weight, "temperature": cfg.temperature, "hidden": cfg.hidden}
     learned = objective.fit(student, blocks, cfg, "distill", **taught)
+    balance.of_blocks("distill", draws.total, encoder.tally.facts(), learned.facts)
     measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, objective, data).items()}
     measured |= {f"student_{k}": v for k, v in _validate(student, objective, data).items()}
     if cfg.control:
@@ -80,9 +82,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
 def _pieces(objective: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
     """Documents of the training part; then, for a decoder, exchanges."""
     encoder = objective.encoder
-    texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
-    for text, source in texts:
-        yield from encoder.document(text, source)
+    yield from mixture(data, cfg.replay, cfg.seed, draws).pieces(encoder)
     if objective.name == "causal":
         for row in draws.of(iterate(data.path, "tune-train")):
             yield from encoder.exchange(row)

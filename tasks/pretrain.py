@@ -1,12 +1,14 @@
 """Continue pretraining on the domain's corpus, with general text replayed against forgetting."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from tasks.lib import balance
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.errors import DataError
@@ -66,7 +68,7 @@ class Attempt:
         return {"replay": self.replay, "forgot": self.forgot, **{kind: list(pair) for kind, pair in self.losses.items()}}
 
 
-@stage(version="5", needs=("models", "objectives", "vocabulary"))
+@stage(version="6", needs=("models", "objectives", "vocabulary"))
 def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Continue pretraining on domain documents and a replayed share of general ones.
 
@@ -104,13 +106,15 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
     extension = _extended(network, tokenizer, cfg, data) if cfg.new_tokens else None
     objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask)
     encoder, draws = objective.encoder, Draws(weights)
-    texts, counted = mixture(data, replay, cfg.seed, draws)
-    blocks = objective.blocks((piece for text, source in texts for piece in encoder.document(text, source)), cfg.seed)
+    mixed = mixture(data, replay, cfg.seed, draws)
+    blocks = objective.blocks(mixed.pieces(encoder), cfg.seed)
     before = {kind: _held_out(objective, network, data, kind) for kind in ("corpus", "general")}
     learned = objective.fit(network, blocks, cfg, "pretrain")
     losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
-    facts = {**encoder.tally.facts(), **counted, **({} if extension is None else extension.facts()), **learned.facts}
+    tally = encoder.tally.facts()
+    balance.of_blocks("pretrain", draws.total, tally, learned.facts)
+    facts = {**tally, **mixed.counted, **({} if extension is None else extension.facts()), **learned.facts}
     return Attempt(replay, network, objective, learned, facts, drawn, extension, losses)
 
 
@@ -145,21 +149,39 @@ def _held_out(objective: Any, network: Any, data: Split, kind: str) -> float | N
     return None if loss is None else round(loss, 5)
 
 
-def mixture(data: Split, replay: float, seed: int, draws: Draws) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Domain documents by their weights, and enough general ones to make up `replay` of all characters.
+class Mixture(NamedTuple):
+    """Documents to learn from, (text, dataset) of each; the rest of the last general one, which is cut; and counts."""
 
-    Returns (text, dataset) of each, and counts; `draws` counts by dataset.
-    """
+    texts: list[tuple[str, str]]
+    rest: tuple[str, str]
+    counted: dict[str, int]
+
+    def pieces(self, encoder: Any) -> Iterator[dict[str, Any]]:
+        """All documents as pieces; what is cut is counted by the encoder."""
+        for text, source in self.texts:
+            yield from encoder.document(text, source)
+        if self.rest[0]:
+            encoder.rest(*self.rest)
+
+
+def mixture(data: Split, replay: float, seed: int, draws: Draws) -> Mixture:
+    """Domain documents by their weights, and enough general ones to make up `replay` of all characters; `draws` counts by dataset."""
     domain = [(row["text"], row["dataset"]) for row in draws.of(iterate(data.path, "corpus-train"))]
     general = [(row["text"], row["dataset"]) for row in iterate(data.path, "general-train")]
     random.Random(seed).shuffle(general)
     wanted = replay / (1 - replay) * sum(len(text) for text, _ in domain)
-    drawn, characters = [], 0
+    drawn, characters, rest = [], 0, ("", "")
     for text, source in general:
         draws.count(source, int(characters < wanted))
         if characters < wanted:
             piece = text[: int(wanted - characters) + 1]
             drawn.append((piece, source))
             characters += len(piece)
-    counted = {"domain_documents": len(domain), "general_documents": len(drawn), "general_characters": characters}
-    return [*domain, *drawn], counted
+            rest = (text[len(piece) :], source)  # of the last one, the only one that may be cut
+    counted = {
+        "domain_documents": len(domain),
+        "general_documents": len(drawn),
+        "general_characters": characters,
+        "general_characters_cut": len(rest[0]),
+    }
+    return Mixture([*domain, *drawn], rest, counted)

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import chats, page, pages, plots
+from tasks.lib import chats, failing, page, pages, plots
 from tasks.lib.domain import DomainCard
 from tasks.lib.expectations_result import Verdict
 from tasks.lib.records import TOLD, LedgerLine, Row, content_of, held_out, iterate, lost
@@ -15,7 +15,7 @@ from tasks.lib.records import TOLD, LedgerLine, Row, content_of, held_out, itera
 EXCERPT = 280  # characters
 SHOWN = (*TOLD, "rating", "winner")
 EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
-# what to do about a reason; one that only says how the data are divided needs nothing
+# what to do about a reason; those of the second list need nothing
 REMEDIES = {
     "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
     "broken-row": "write the row again: its cells, quotes or JSON are not whole",
@@ -25,7 +25,8 @@ REMEDIES = {
     "unknown-value": "correct the value, or add it to `choices:` or `values:`",
     "spreadsheet-error": "repair the formula in the spreadsheet and save it again",
     "formula-without-value": "open the file in a spreadsheet program and save it, so that it keeps the results",
-    "nested-value": "name the part of the object in the map, as `{column.key}`",
+    "nested-value": "name the part of the object in the map, as `{column.key}`, or say `columns: {column: json}` for all of it",
+    "not-json": "write the object as JSON, or take `json` away from `columns:`",
     "not-a-conversation": "write a list of turns, each with role and content",
     "no-assistant-turn": "write the answer, or remove the conversation",
     "unanswered-turn": "write the last answer, or remove the last question",
@@ -39,6 +40,9 @@ REMEDIES = {
     "empty-text": "the document or page is empty: export it again, or recognise the text of a scan",
     "empty-prompt": "write the question",
     "empty-answer": "write the answer, or remove the row",
+    **dict.fromkeys(("empty-chosen", "empty-rejected"), "write the better and the worse answer, or remove the pair"),
+    **dict.fromkeys(("empty-a", "empty-b"), "write both answers, or remove the comparison"),
+    "equal-sides": "write a worse answer beside the better one, or remove the pair: both say the same",
     "too-short": "join it with what belongs to it, or lower `clean.min_chars`",
     "contradictory-label": "decide which label is right, and remove the others",
     "contradictory-rating": "decide which rating is right, and remove the others",
@@ -46,6 +50,8 @@ REMEDIES = {
     "eval-overlap": "nothing, if the row is to measure with; else remove it from the evaluation set",
     "no-counterpart": "rate another answer to the same question higher or lower",
 }
+
+NOTHING_TO_DO = ("exact-repeat", "near-repeat", "page-furniture")
 
 
 @dataclass(frozen=True)
@@ -82,16 +88,17 @@ def render(
     sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
     urgent = [example for example in examples if example.remedy]
-    failed = [verdict for verdict in verdicts if not verdict.passed and not verdict.waived]
+    unmet = failing.failures(verdicts, folders.get("ingest"), withheld=sensitive)
+    failed = [failure for failure in unmet if failure.verdict.severity != "info"]
     nothing = lost(list(ledger))
     rows_in, used = sum(line.rows_in for line in ledger), sum(line.rows_used for line in ledger)
     return (
         pages.templates()
         .get_template("card.html.jinja")
         .render(
-            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
+            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, notes=[failure for failure in unmet if failure not in failed], examples=examples, urgent=urgent,
             verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            latest=chats.latest, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=held_out(list(ledger), sets or {}), **page.ledger(_Data(list(ledger))),
+            latest=chats.latest, told=failing.told, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=held_out(list(ledger), sets or {}), **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 
@@ -101,7 +108,7 @@ class _Data:
     ledger: list[LedgerLine]
 
 
-def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Verdict], nothing: Sequence[str]) -> str:
+def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Any], nothing: Sequence[str]) -> str:
     """Two sentences: what can be used, and what to look at first."""
     said = f"Of {rows_in:,} rows, {used:,} can be used and {rows_in - used:,} are set aside, each with a reason."
     if failed:

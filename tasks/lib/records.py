@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer
 # what people are shown of a row, in the order of reading: what was said before a prompt stands before it
 TOLD = (*CONTENT[:2], "history", *CONTENT[2:])
 IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")  # the other fields that expectations may judge
+LISTED = ("history", "smiles")  # lists, judged as one text each: earlier turns below each other, molecules one a line
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -42,6 +43,8 @@ SCHEMA = pa.schema(
         ("canonical", pa.list_(pa.struct([("field", pa.string()), ("text", pa.string())]))),
         # the turns before `prompt`, in a conversation
         ("history", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        # cells of columns that are declared as SMILES, as they are written
+        ("smiles", pa.list_(pa.string())),
     ]
 )
 ASIDE = pa.schema(
@@ -56,6 +59,12 @@ Row = dict[str, Any]
 def texts(row: Row) -> list[str]:
     """All that a row says, the earlier turns of a conversation first."""
     return [*(turn["content"] for turn in row.get("history") or []), *(row[key] for key in CONTENT if row.get(key))]
+
+
+def withheld(sensitive: Iterable[str]) -> set[str]:
+    """Sensitive fields, and those that repeat what may stand in one: earlier turns are prompts and responses."""
+    named = set(sensitive)
+    return named | {"history"} if named & {"prompt", "response"} else named
 
 
 class LedgerLine(Declared):

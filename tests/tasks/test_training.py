@@ -14,7 +14,7 @@ from tasks.align import AlignConfig, align
 from tasks.base import BaseConfig, Folder, Scratch, base
 from tasks.distill import DistillConfig, distill
 from tasks.evaluate import EvaluateConfig, evaluate
-from tasks.lib import models, store, tracking
+from tasks.lib import balance, models, store, tracking
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
 from tasks.lib.flow import Order
@@ -234,9 +234,17 @@ def test_rows_that_the_budget_does_not_reach_are_counted_and_shown(start: Model,
         assert made.data["rows_not_reached"] > 0
         assert made.data["rows"] == made.data["rows_seen"] + made.data["rows_not_reached"] + made.data["rows_too_long"]
         assert made.data["tokens"] == made.data["tokens_seen"] + made.data["tokens_not_reached"]
+        cut = [made.data[key] for key in balance.CUT]
+        assert made.data["tokens_given"] == made.data["tokens"] + sum(cut)
+        assert sum(drawn.replay_cut for drawn in made.drawn.values()) == made.data["replay_cut"] > 0
         assert made.data["blocks"] == 4 + made.data["blocks_not_reached"]
         shown = Entry(made, None, store.find(made.id), None, shipped=False).packing
         assert shown["epochs"] == pytest.approx(4 / made.data["blocks"], abs=1e-3)
+    honest = tune(TuneConfig(**two), start, data).data
+    with pytest.raises(StageError, match="tokens given to tune"):  # one token has appeared
+        balance.of_blocks("tune", honest["rows"], {**honest, "tokens_given": honest["tokens_given"] - 1}, honest)
+    with pytest.raises(StageError, match="rows given to tune"):  # one row has vanished
+        balance.of_blocks("tune", honest["rows"] + 1, honest, honest)
     aligned = align(AlignConfig(**two), start, data)
     assert (aligned.data["pairs_seen"], aligned.data["pairs_not_reached"]) == (4, aligned.data["pairs"] - 4)
 
