@@ -1,20 +1,21 @@
 """The report card of a domain's data, for the people who made the data: one page, in plain words."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import chats, failing, page, pages, plots
+from tasks.lib import card_plots, chats, failing, page, pages
+from tasks.lib.card_plots import Panels
 from tasks.lib.domain import DomainCard
+from tasks.lib.drift import Accepted, Profile
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import TOLD, LedgerLine, Row, content_of, held_out, iterate, lost
+from tasks.lib.records import TOLD, LedgerLine, Row, content_of, iterate, lost
 
 EXCERPT = 280  # characters
 SHOWN = (*TOLD, "rating", "winner")
-EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
 # what to do about a reason; those of the second list need nothing
 REMEDIES = {
     "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
@@ -67,13 +68,17 @@ class Example:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the check said: verdicts, profiles of the datasets, and what was accepted before, by dataset."""
+
+    verdicts: Sequence[Verdict]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    accepted: Mapping[str, Accepted] = field(default_factory=dict)
+
+
 def render(
-    domain: str,
-    said: DomainCard,
-    ledger: Sequence[LedgerLine],
-    verdicts: Sequence[Verdict],
-    folders: dict[str, Path],
-    sets: dict[str, int] | None = None,
+    domain: str, said: DomainCard, ledger: Sequence[LedgerLine], judged: Judged, folders: dict[str, Path], parts: Sequence[str] = ()
 ) -> str:
     """The page as HTML that loads nothing.
 
@@ -81,10 +86,11 @@ def render(
         domain: its name.
         said: its card; where that names sensitive columns, no content of any row is shown.
         ledger: the ledger after the last data stage.
-        verdicts: what the expectations said.
+        judged: what the check said.
         folders: of the data stages' artifacts, by stage.
-        sets: how many rows each evaluation set has.
+        parts: a sentence on each dataset of which not every row in use is trained on.
     """
+    verdicts = judged.verdicts
     sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
     urgent = [example for example in examples if example.remedy]
@@ -97,8 +103,8 @@ def render(
         .get_template("card.html.jinja")
         .render(
             title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, notes=[failure for failure in unmet if failure not in failed], examples=examples, urgent=urgent,
-            verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            latest=chats.latest, told=failing.told, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=held_out(list(ledger), sets or {}), **page.ledger(_Data(list(ledger))),
+            verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, panels=_panels(judged, folders, sensitive), drift=drift_told(domain, judged.accepted), samples=_samples(folders, sensitive),
+            latest=chats.latest, told=failing.told, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=parts, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 
@@ -151,23 +157,23 @@ def _said(value: Any) -> str:
     return chats.told(value) if isinstance(value, list) else str(value)
 
 
-def _lengths(split: Path | None) -> list[tuple[str, Any]]:
-    """A histogram of lengths for every field that is trained on."""
-    if split is None:
-        return []
-    counts: dict[str, Counter[int]] = {}
-    for part, field in (("corpus-train", "text"), ("tune-train", "prompt"), ("tune-train", "response"), ("preference-train", "chosen")):
-        for row in iterate(split, part):
-            if field in row:
-                bins = counts.setdefault(f"{part.removesuffix('-train')} {field}", Counter())
-                bins[max(place for place, edge in enumerate(EDGES) if len(row[field]) >= edge)] += 1
-    return [(name, plots.bars(list(_bars(bins)), f"lengths of {name} in characters")) for name, bins in counts.items()]
+def _panels(judged: Judged, folders: dict[str, Path], sensitive: bool) -> list[tuple[str, Panels]]:
+    """Drawings under their headings; labels are values, and kept back where columns are sensitive."""
+    found: list[tuple[str, Panels]] = []
+    if not sensitive:
+        found.append(("What the answers are, in per cent", card_plots.labels(judged.profiles)))
+        found.append(("How the numbers lie, in rows", card_plots.numbers(folders["ingest"]) if "ingest" in folders else []))
+    found.append(("How long the texts are, in characters", card_plots.lengths(folders["split"]) if "split" in folders else []))
+    return [(heading, panels) for heading, panels in found if panels]
 
 
-def _bars(bins: Counter[int]) -> Iterator[plots.Dot]:
-    for place in range(min(bins), max(bins) + 1):
-        above = f"{EDGES[place]:,} –" if place + 1 == len(EDGES) else f"{EDGES[place]:,} – {EDGES[place + 1] - 1:,}"
-        yield plots.Dot(above, float(bins[place]), strong=True)
+def drift_told(domain: str, accepted: Mapping[str, Accepted]) -> str:
+    """What drift is measured against, or that nothing was accepted yet, and how to."""
+    if not accepted:
+        told = "Drift is not judged: nothing has been accepted yet. When the data are as they should be, run"
+        return f"{told} slmforge accept {domain} --by PERSON --why REASON; from then on, check tells how far they are from that."
+    said = dict.fromkeys(f"{one.by} on {one.on} ({one.why})" for one in accepted.values())
+    return f"Drift is measured against what was accepted by {'; by '.join(said)}."
 
 
 def _samples(folders: dict[str, Path], sensitive: bool) -> list[tuple[str, list[Row]]]:

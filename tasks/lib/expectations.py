@@ -270,7 +270,7 @@ def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
         kwargs=kwargs,
         severity=str(getattr(found.expectation_config.severity, "value", found.expectation_config.severity)),
         passed=bool(found.success),
-        judged=int(result.get("element_count") or 0),
+        judged=int(result.get("element_count") or 0) - int(result.get("missing_count") or 0),  # an empty cell is not judged
         failing=int(result.get("unexpected_count") or 0),
         failing_ids=ids[:KEPT],
         observed="" if hide or "observed_value" not in result else str(result["observed_value"])[:200],

@@ -79,7 +79,8 @@ def _found(verdict: Verdict) -> str:
     ran_out = f" ({verdict.lapsed})" if verdict.lapsed else ""
     if verdict.failing:
         return f"{verdict.failing:,} of {verdict.judged:,} rows fail{ran_out}"
-    return (verdict.remark or "it does not hold") + ran_out
+    rounded = re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.3f}", verdict.remark)
+    return (rounded or "it does not hold") + ran_out
 
 
 def _column(arguments: Arguments) -> str:
@@ -99,10 +100,15 @@ def _spelt(name: str, arguments: Arguments) -> str:
 def _between(what: str) -> Callable[[Arguments], str]:
     def words(arguments: Arguments) -> str:
         least, most = arguments.get("min_value"), arguments.get("max_value")
-        limits = [f"at least {least:,}" if least is not None else "", f"at most {most:,}" if most is not None else ""]
+        limits = ["" if least is None else f"at least {_plain(least)}", "" if most is None else f"at most {_plain(most)}"]
         return f"{what} {' and '.join(limit for limit in limits if limit) or 'anything'}".strip()
 
     return words
+
+
+def _plain(value: Any) -> str:
+    """A limit as people write it; one may also be a date."""
+    return f"{int(value) if float(value).is_integer() else value:,}" if isinstance(value, (int, float)) else str(value)
 
 
 def _listed(arguments: Arguments) -> str:
@@ -140,7 +146,8 @@ def _failing(verdict: Verdict, identifier: str, row: Row | None, withheld: bool)
     names += [str(name) for name in verdict.kwargs.get("column_list") or []]
     texts = [_text(row.get(name.removesuffix(CHARS))) for name in names]
     fault = fault_of(verdict, texts[0]) if len(texts) == 1 else ""
-    return FailingRow(place, identifier, fault, " | ".join(_excerpt(text, fault) for text in texts))
+    said = " | ".join(_excerpt(text, fault) for text in texts)
+    return FailingRow(place, identifier, fault, "" if said and fault.endswith(said) else said)
 
 
 def fault_of(verdict: Verdict, text: str) -> str:
@@ -169,6 +176,8 @@ def _excerpt(text: str, fault: str) -> str:
     quoted = [piece for piece in (*re.findall(r"'([^']+)'", fault), fault.rpartition(": ")[2]) if piece and piece in text]
     at = text.index(max(quoted, key=len)) if quoted else 0
     start, end = max(0, at - AROUND), min(len(text), at + 2 * AROUND)
+    if start and 0 < (gap := text.find(" ", start, at)):
+        start = gap  # between words
     piece = " ".join(text[start:end].split())
     return f"{'… ' if start else ''}{piece}{' …' if end < len(text) else ''}"
 

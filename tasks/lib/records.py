@@ -239,13 +239,22 @@ def lost(ledger: list[LedgerLine]) -> list[str]:
     ]
 
 
-def held_out(ledger: list[LedgerLine], sets: dict[str, int]) -> list[str]:
-    """A sentence on each dataset of which rows are kept for evaluation; `sets` are the evaluation sets with their rows."""
-    return [
-        f"{line.dataset}: of the {line.rows_used:,} rows used, {sets[name]:,} are kept for evaluation (set {name}), and not trained on."
-        for line in by_dataset(ledger)
-        if (name := f"{line.dataset}-heldout") in sets
-    ]
+def not_trained(ledger: list[LedgerLine], sets: dict[str, int], trained: dict[str, int]) -> list[str]:
+    """A sentence on each dataset of which rows in use are kept for evaluation or validation.
+
+    Args:
+        ledger: after the last data stage.
+        sets: the evaluation sets with their rows.
+        trained: rows of the training parts, of the datasets whose rows are trained on one by one.
+    """
+    told = []
+    for line in by_dataset(ledger):
+        held = sets.get(name := f"{line.dataset}-heldout", 0)
+        valid = line.rows_used - held - trained[line.dataset] if line.dataset in trained else 0
+        kept = [f"{held:,} for evaluation (set {name})"] * (held > 0) + [f"{valid:,} for validation"] * (valid > 0)
+        if kept:
+            told.append(f"{line.dataset}: of the {line.rows_used:,} rows used, {' and '.join(kept)} are kept back, and not trained on.")
+    return told
 
 
 def introduced(ledger: list[LedgerLine]) -> list[str]:

@@ -177,7 +177,7 @@ def test_earlier_turns_are_judged_and_kept_back_where_prompts_are_sensitive(work
     entry = {packs.HOLD + "valid_bank_identifiers": {"column": "history", "severity": "warning"}}
     long = {"expect_column_values_to_be_between": {"column": "history_chars", "max_value": 20, "severity": "warning"}}
     made = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry, long]}), rows)
-    assert [(verdict.judged, verdict.failing_ids) for verdict in made.verdicts] == [(2, ["d:1"])] * 2
+    assert [(verdict.judged, verdict.failing_ids) for verdict in made.verdicts] == [(1, ["d:1"])] * 2
     assert "4111" in failing.failures(made.verdicts, rows.path, withheld=False)[0].rows[0].excerpt
     assert "card" in made.profiles["d"].words
     assert sum(made.profiles["d"].lengths["history"]) == 1
