@@ -10,7 +10,7 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import broken, chats, digests, domain, files, guess, parts, places, propose
+from tasks.lib import broken, chats, digests, domain, files, guess, guess_cells, layouts, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
@@ -80,6 +80,8 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
     if maps:
         made = guess.with_kinds({"role": given["role"], "map": dict(_pair(word) for word in maps)}, rows)
     else:
+        if how.get("records") == layouts.TEXTS and given["role"] is None:
+            guess_cells.require_texts(rows)
         made = guess.role_and_map(rows, form, given["role"])
     if made["role"] is None:
         raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")

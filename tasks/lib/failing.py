@@ -176,7 +176,7 @@ def _excerpt(text: str, fault: str) -> str:
     quoted = [piece for piece in (*re.findall(r"'([^']+)'", fault), fault.rpartition(": ")[2]) if piece and piece in text]
     at = text.index(max(quoted, key=len)) if quoted else 0
     start, end = max(0, at - AROUND), min(len(text), at + 2 * AROUND)
-    if start and 0 < (gap := text.find(" ", start, at)):
+    if start and (gap := text.find(" ", start, at)) > 0:
         start = gap  # between words
     piece = " ".join(text[start:end].split())
     return f"{'… ' if start else ''}{piece}{' …' if end < len(text) else ''}"

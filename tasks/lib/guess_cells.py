@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tasks.lib import chemistry, nested
+from tasks.lib.errors import ConfigError
 from tasks.lib.rows import SourceRow
 
 SIDES = (("_a", "_b"), ("_i", "_j"), ("_1", "_2"), ("_left", "_right"), ("1", "2"))
@@ -12,6 +13,7 @@ VALUES = (("0", "1"), ("1", "2"), ("a", "b"), ("A", "B"), ("i", "j"))  # of the 
 VOTE = re.compile(r"(.+)_\d+")
 GRADE = re.compile(r"\s*([+-]?\d{1,3})(?:\D.*)?", re.DOTALL)
 MEASURED = re.compile(r"(measured|expt|exp|experimental|observed|target|value|activity|y)(_.*)?")
+NAME = 60  # characters of a text that is a name rather than a document, at most
 GRADES, MANY = 20, 3  # different ones at most; voters at least
 Entry = dict[str, Any]
 
@@ -66,6 +68,21 @@ def _majority(stem: str) -> str:
         f"([to_entries[] | {taken}]) as $votes | ([$votes[] | select(. == 1)] | length * 2) as $second"
         ' | . + {vote: (if $second > ($votes | length) then "1" elif $second < ($votes | length) then "0" else "tie" end)}'
     )
+
+
+def require_texts(rows: list[SourceRow]) -> None:
+    """Refuse a list of names, which nobody meant to learn as documents.
+
+    Raises:
+        ConfigError: saying what they may be, and how to take them all the same.
+    """
+    found = values(rows, "text")
+    if found and all(len(cell) <= NAME for cell in found):
+        raise ConfigError(
+            "documents, or questions with answers",
+            f"a list of {len(found):,} texts of at most {max(map(len, found))} characters, such as {found[0]!r}: names, perhaps of labels",
+            "write them as `choices:` of the dataset whose answers they are; if they are documents, add --role corpus",
+        )
 
 
 def grades(rows: list[SourceRow], name: str) -> dict[str, str] | None:

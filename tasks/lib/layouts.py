@@ -10,6 +10,7 @@ from tasks.lib.files import Readable
 ASKED = frozenset({"question", "prompt", "query", "instruction"})
 ANSWERED = frozenset({"answer", "answers", "response", "output"})
 LOOKED_AT = 20  # rows
+TEXTS = ".[] | {text: .}"  # of a list of texts
 ELEMENTS = 5_000
 
 
@@ -20,7 +21,7 @@ def of_json(document: Any, file: Readable) -> str | None:
         DataError: where an object holds none, or several lists of them.
     """
     if isinstance(document, list) and document and all(isinstance(value, str) for value in document):
-        return ".[] | {text: .}"
+        return TEXTS
     if not isinstance(document, dict):
         return None if not isinstance(document, list) else _inner(".[]", document)  # its reader says so where it is no list
     lists = [key for key, value in document.items() if isinstance(value, list) and value and all(isinstance(v, dict) for v in value)]

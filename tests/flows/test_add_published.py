@@ -50,6 +50,7 @@ PROPOSED: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
     ),
     "general/gutenberg_1342_pride_and_prejudice.txt": ("corpus", {"text": "{text}"}, {}),
     "general/wikitext2_test.txt": ("corpus", {"text": "{text}"}, {}),
+    "general/wikitext2_valid.txt": ("corpus", {"text": "{text}"}, {}),
     "healthcare/corpus/medquad_ghr_answers.jsonl": ("corpus", {"text": "{text}"}, {}),
     "healthcare/preference/liveqa_medquad_judged_answers.jsonl": (
         "preference",
@@ -64,9 +65,7 @@ PROPOSED: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
 REFUSED = {
     # twelve assays: which one is asked for, only a person can say; the command that is told does it
     "chemistry/sft/tox21.csv": '--role tune --map prompt="What is the NR-AR of {smiles}?" --map response="{NR-AR}"',
-    # names of labels, and short paragraphs of which most are too short to learn from, are not written unasked
-    "finance/sft/banking77_categories.json": "1 of the first 77, 76 set aside: too-short",
-    "general/wikitext2_valid.txt": "246 of the first 500, 254 set aside: too-short",
+    "finance/sft/banking77_categories.json": "write them as `choices:` of the dataset whose answers they are",
 }
 
 pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
@@ -106,6 +105,8 @@ def test_a_published_file_that_is_not_understood_says_what_to_give(path: str, le
     assert done.exit_code == 2, done.output
     assert REFUSED[path] in done.output
     assert (legal / "domain.yaml").read_bytes() == before
+    if "banking77" in path:
+        assert add(str(MIRROR / path), "--name", "real", "--role", "corpus", *SAID).exit_code == 0
     if "tox21" in path:
         told = ("--map", "prompt=What is the NR-AR of {smiles}?", "--map", "response={NR-AR}", "--role", "tune")
         assert add(str(MIRROR / path), "--name", "real", *told, *SAID).exit_code == 0
