@@ -10,7 +10,7 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import broken, chats, digests, domain, files, guess, parts, places, propose
+from tasks.lib import broken, chats, digests, domain, files, guess, guess_cells, layouts, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
@@ -77,10 +77,17 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
     name, source = given["name"] or _name(file), {"path": relative}
     how, rows = propose.look(file, name, relative, given["encoding"], given["broken"])
     form = how.get("format", Path(rows[0].file).suffix.lstrip(".").lower())
-    made = {"role": given["role"], "map": dict(_pair(word) for word in maps)} if maps else guess.role_and_map(rows, form, given["role"])
+    if maps:
+        made = guess.with_kinds({"role": given["role"], "map": dict(_pair(word) for word in maps)}, rows)
+    else:
+        if how.get("records") == layouts.TEXTS and given["role"] is None:
+            guess_cells.require_texts(rows)
+        made = guess.role_and_map(rows, form, given["role"])
     if made["role"] is None:
         raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")
     entry = {"name": name, "role": made.pop("role"), "source": source, **how, **made}
+    if "records" in made:
+        rows = propose.reshaped(file, name, relative, {**how, "records": made["records"]})
     propose.require_mapped(entry, rows)
     if found := propose.choices(file, entry, rows):
         entry["choices"] = [value for value, _ in found.most_common()]
@@ -143,11 +150,13 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _show(file: Path, entry: dict[str, Any], rows: list[SourceRow], said: str | None) -> None:
-    print(f"{file.name}: columns {', '.join(map(repr, rows[0].columns))}")
+    print(f"{file.name}: columns {', '.join(map(repr, propose.all_columns(rows)))}")
     print(f"read as {propose.written(file, entry, rows)}")
     if unused := propose.unused(entry, rows):
         print(f"not used: {', '.join(map(repr, unused))}")
     print(f"\n{entries.text([entry])}")
+    for sentence in guess.doubts(entry):
+        print(f"{sentence}\n")
     if entry.get("format") == "tsv" and file.suffix.lower() == ".txt":
         print("It looks like a table with tabs between its cells. If it is plain text, take `format: tsv` away.\n")
     if "encoding" in entry:

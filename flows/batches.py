@@ -18,7 +18,7 @@ from tasks.lib.trial import require_usable_tokenizer
 LEARNED, CONTEXT, SPECIAL, BORDER = "green", "dim", "magenta", "yellow"
 OPEN, CLOSE, BEGIN = "⟦", "⟧", "¶"
 OTHERS = ("distill",)  # trainings of which no example is drawn
-LOST = ("too_long", "truncated", "tokens_truncated")
+LOST = ("too_long", "part_too_long", "tokens_left_out", "truncated", "tokens_truncated", "replay_cut")
 
 
 def of(asked: Order, job: Job[Any], planner: Planner, count: int) -> list[Any]:
@@ -154,13 +154,16 @@ def _counts(found: list[Any]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("dataset", overflow="fold")
-    for name in ("rows", "drawn", "too long", "truncated", "tokens cut"):
+    for name in ("rows", "drawn", "too long", "in part", "tokens left out", "truncated", "tokens cut", "replay cut"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         for place, (name, drawn) in enumerate(one.counts.items()):
             cut = [f"{getattr(drawn, key):,}" for key in LOST]
             table.add_row("" if place else one.stage, name, f"{drawn.rows:,}", f"{drawn.drawn:,}", *cut)
     screen.console.print(
-        "\nwhat is cut, counted over all rows (too long: left out; truncated: the beginning of the prompt is)", style="italic"
+        "\nwhat is cut, counted over all rows (too long: left out, all of a row or some answers of a conversation; "
+        "truncated: the beginning of the prompt is; "
+        "replay: tokens of its last document, beyond the share)",
+        style="italic",
     )
     screen.console.print(table)

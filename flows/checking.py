@@ -12,7 +12,7 @@ from tasks.lib.domain import Domain
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
-from tasks.lib.records import by_dataset, files, held_out, lost
+from tasks.lib.records import by_dataset, files, lost
 from tasks.split import Split
 
 
@@ -33,7 +33,7 @@ def check(asked: Order, as_json: bool) -> None:
     if as_json:
         _print(job.domain, data, checked)
     else:
-        _show(job.domain, data, checked, current)
+        _show(job, data, checked, current)
     if refusal is not None:
         raise refusal
 
@@ -77,23 +77,24 @@ def _print(domain: Domain, data: Split, checked: Checked) -> None:
     print(json.dumps(told, indent=1))
 
 
-def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> None:
+def _show(job: Job[Any], data: Split, checked: Checked, current: Session) -> None:
     """For people: the ledger, what is not as expected, and where to read on."""
     from flows import screen
+    from tasks.lib import card
 
+    domain, accepted = job.domain, job.expectations.accepted
     screen.console.print()
     screen.ledger(data.ledger, f"{domain.name}: what became of every row")
-    for sentence in held_out(data.ledger, data.eval_sets):
+    for sentence in data.not_trained:
         screen.console.print(sentence, style="dim", soft_wrap=not screen.console.is_terminal)
     for sentence in domain.card.unstated:
         screen.say("warning", "yellow", sentence)
     for sentence in lost(data.ledger):
         screen.say("fails", "red", sentence)
-    for verdict in checked.verdicts:
-        if not verdict.passed:
-            screen.say(*(("fails", "red") if verdict.stops else ("warning", "yellow")), verdict.sentence())
     folders = {event.name: event.artifact.path for event in current.events if event.artifact}
-    screen.console.print(f"report card: {_card(domain, data, checked, folders)}", soft_wrap=True)
+    _failures(domain, checked, folders)
+    screen.console.print(f"report card: {_card(job, data, checked, folders)}", soft_wrap=True)
+    screen.console.print(card.drift_told(domain.name, accepted), style="dim", soft_wrap=not screen.console.is_terminal)
     if any(files(folder, "set_aside") for folder in folders.values()):
         print(f"rows set aside, with reasons: slmforge rows {domain.name} --set-aside")
     docs = checked.path / store.VIEW / "index.html"
@@ -101,11 +102,29 @@ def _show(domain: Domain, data: Split, checked: Checked, current: Session) -> No
         screen.console.print(f"Data Docs: {docs}", soft_wrap=True)
 
 
-def _card(domain: Domain, data: Split, checked: Checked, folders: dict[str, Path]) -> Path:
+def _failures(domain: Domain, checked: Checked, folders: dict[str, Path]) -> None:
+    """What is not as expected, with the first rows; waived ones in a line each."""
+    from flows import screen
+    from tasks.lib import failing
+
+    for verdict in checked.verdicts:
+        if verdict.waived and not verdict.passed:
+            screen.say("waived", "yellow", verdict.sentence())
+    failures = failing.failures(checked.verdicts, folders.get("ingest"), withheld=bool(domain.card.sensitive))
+    for failure in failures:
+        screen.failure(failure)
+    if named := next((failure.rows[0].id for failure in failures if failure.rows), None):
+        print(f"one row in full: slmforge rows {domain.name} --id {named}")
+
+
+def _card(job: Job[Any], data: Split, checked: Checked, folders: dict[str, Path]) -> Path:
     """Write the report card where it is easy to find."""
     from tasks.lib import card
 
+    domain, accepted = job.domain, job.expectations.accepted
+
+    judged = card.Judged(checked.verdicts, checked.profiles, accepted)
     place = places.runs() / "reports" / f"{domain.name}-data.html"
     place.parent.mkdir(parents=True, exist_ok=True)
-    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, checked.verdicts, folders, data.eval_sets)})
+    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, judged, folders, data.not_trained)})
     return place

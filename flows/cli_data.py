@@ -58,10 +58,11 @@ def check(name: str, as_json: bool, **order: Any) -> None:
     "--set-aside", "reason", is_flag=False, flag_value="all", metavar="[REASON]", help="Rows that are not used, of one reason or all."
 )
 @click.option("--dataset", help="Of this dataset alone.")
+@click.option("--id", "identifier", metavar="ID", help="The one row with this id, in full.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many are shown.")
 @click.option("--csv", "out", metavar="FILE", help="Write all of them to a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def rows(name: str, artifact: str | None, version: str | None, **given: Any) -> None:
+def rows(name: str, artifact: str | None, version: str | None, identifier: str | None, **given: Any) -> None:
     """Show rows of domain NAME that are used, or set aside. They are those of now, or of an older artifact."""
     from flows import commands
     from flows import rows as looking
@@ -70,7 +71,11 @@ def rows(name: str, artifact: str | None, version: str | None, **given: Any) -> 
     if artifact is not None and "=" in artifact:  # a setting, not an artifact
         order["settings"] = (artifact, *order["settings"])
         artifact = None
-    looking.rows(looking.folders(commands.order(name, **order), artifact, version), **given)
+    folders = looking.folders(commands.order(name, **order), artifact, version)
+    if identifier is None:
+        looking.rows(folders, **given)
+    else:
+        looking.one(folders, identifier, given["as_json"])
 
 
 @click.command()

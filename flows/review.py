@@ -219,8 +219,11 @@ def _change(found: Domain, contents: dict[str, list[Line]], wanted: list[Entry])
 
 def _tell(outcome: Outcome, pairs: list[Line], unused: list[str]) -> None:
     counts = Counter(one.verdict for one in outcome.judged)
-    print(f"{counts['accept']:,} accepted, {counts['correct']:,} corrected ({len(pairs):,} of them pairs for preference tuning), "
+    print(f"{counts['accept']:,} accepted, {counts['correct']:,} corrected ({len(pairs):,} pair{'s' * (len(pairs) != 1)} for preference tuning), "
           f"{counts['reject']:,} rejected, {outcome.open:,} open, {outcome.absent:,} no longer in the sheet")  # fmt: skip
+    paired = {line["id"] for line in pairs}
+    if lost := sum(one.verdict == "reject" and one.id not in paired for one in outcome.judged):
+        print(f"rejected, and nothing is learned from it, because no right answer to the same question is at hand: {lost:,}")
     if without := sum(one.verdict == "accept" and one.draft.start is None for one in outcome.judged):
         print(f"accepted although the answer does not stand in its passage: {without:,}")
     if unused:

@@ -12,7 +12,7 @@ from tasks.lib import chats, replacing, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
 from tasks.lib.formulas import harmless
-from tasks.lib.records import TOLD, content_of, iterate
+from tasks.lib.records import ROLES, TOLD, content_of, iterate
 
 STAGES = ("ingest", "clean", "dedup", "split")  # those that set rows aside, in their order
 PARTS = (*(f"{role}-{part}" for role in ("corpus", "tune", "preference", "general") for part in ("train", "valid")), "eval")
@@ -60,6 +60,34 @@ def rows(made: dict[str, Path], reason: str | None, dataset: str | None, limit: 
     screen.rows(chosen[:limit], reason is not None)
     counts = ", ".join(f"{count:,} {name}" for name, count in known.most_common())
     print(f"{min(limit, len(chosen)):,} of {len(chosen):,} rows shown; in all: {counts or 'none'}")
+
+
+def one(made: dict[str, Path], identifier: str, as_json: bool) -> None:
+    """Show one row in full, wherever it is: set aside, in use, or read and not yet gone through the later stages.
+
+    Raises:
+        ConfigError: if no row has that id.
+    """
+    found = [row for row in _set_aside(made) if row["id"] == identifier]
+    if "split" in made and not found:
+        found = [row for row in _used(made) if row["id"] == identifier]
+    if not found:
+        latest = next((made[stage] for stage in reversed(STAGES) if stage in made), None)
+        found = [_shown(row, role) for role in ROLES if latest for row in iterate(latest, role) if row["id"] == identifier]
+    if not found:
+        asked, remedy = f"a row with the id {identifier!r}", "ids are DATASET:ROW, or DATASET:FILE:ROW where a dataset has several files"
+        raise ConfigError(asked, "no row of these data has it", remedy)
+    if as_json:
+        print("\n".join(json.dumps(row, ensure_ascii=False) for row in found))
+        return
+    from flows import screen
+
+    screen.rows(found, "reason" in found[0], whole=True)
+
+
+def _shown(row: Row, part: str) -> Row:
+    place = {key: row[key] for key in ("id", "dataset", "file", "row", "page", "heading") if row.get(key)}
+    return {**place, "part": part, "record": {key: row[key] for key in TOLD if row.get(key)}}
 
 
 def _prepared(asked: Order) -> dict[str, Path]:
@@ -128,8 +156,7 @@ def _used(made: dict[str, Path]) -> Iterator[Row]:
         )
     for part in PARTS:
         for row in iterate(made["split"], part):
-            yield {**{key: row[key] for key in ("id", "dataset", "file", "row", "page", "heading") if row.get(key)}, "part": part,
-                   "record": {key: row[key] for key in TOLD if row.get(key)}}  # fmt: skip
+            yield _shown(row, part)
 
 
 def _write(file: Path, found: list[Row]) -> None:

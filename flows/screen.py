@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tasks.lib import chats
 from tasks.lib.execute import Event
+from tasks.lib.failing import Failure
 from tasks.lib.records import LedgerLine, by_dataset, introduced
 
 # a pipe has no width of its own: wide enough that no cell is folded; what is printed may hold brackets, so no markup
@@ -106,8 +107,8 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
         console.print(Text(sentence, "dim"), soft_wrap=not console.is_terminal)
 
 
-def rows(found: list[dict[str, Any]], aside: bool) -> None:
-    """Rows with their place, why they were set aside, and how they begin."""
+def rows(found: list[dict[str, Any]], aside: bool, *, whole: bool = False) -> None:
+    """Rows with their place, why they were set aside, and how they begin, or all that they say."""
     for row in found:
         place = f"{row['file']}, row {row['row']}" + (f", page {row['page']}" if row.get("page") else "")
         place += f", {row['heading']}" if row.get("heading") else ""
@@ -115,7 +116,7 @@ def rows(found: list[dict[str, Any]], aside: bool) -> None:
         console.print(Text.assemble((row["id"], "bold"), f"  {place}  ", (why, "yellow" if aside else "dim")), soft_wrap=True)
         for name, value in row["record"].items():
             for head, text in _turns(value) if isinstance(value, list) else [(f"{name} ", str(value))]:
-                console.print(Text.assemble("    ", (head, "dim"), _line(text)))
+                console.print(Text.assemble("    ", (head, "dim"), text if whole else _line(text)), soft_wrap=whole)
 
 
 def _turns(history: list[dict[str, str]]) -> list[tuple[str, str]]:
@@ -133,6 +134,16 @@ def _line(text: str) -> str:
 def say(word: str, style: str, sentence: str) -> None:
     """A sentence behind a coloured word."""
     _hung(Text.assemble((word, style), " "), Text(sentence))
+
+
+def failure(failed: Failure) -> None:
+    """An expectation that is not met: what was expected, what was found, and the first rows."""
+    note = ("note", "dim") if failed.verdict.severity == "info" else ("warning", "yellow")
+    say(*(("fails", "red") if failed.verdict.stops else note), f"{failed.verdict.role}: {failed.told}: {failed.found}")
+    for row in failed.rows:
+        place = f"{row.place} ({row.id})" if row.place else row.id
+        what = row.fault + (f", in: {row.excerpt}" if row.fault and row.excerpt else row.excerpt)
+        _hung(Text(f"    {place}{': ' if what else ''}"), Text(_line(what), "dim"))
 
 
 def plan(rows: list[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.lib import balance
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Aligned, Model
@@ -96,8 +97,10 @@ def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weigh
     after = preferences.likelihoods(network, tokenizer, held)
     tokenizer.padding_side = "right"
     models.save(network, tokenizer, out)
-    tally = encoder.tally
-    counted = {"pairs_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
+    tally = encoder.tally.facts()
+    balance.of_examples("align", "pairs", draws.total, tally, learned.facts)
+    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
+    counted = {"pairs_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
     return Aligned(
         parameters=model.parameters,
         vocabulary=model.vocabulary,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.lib import architecture
+from tasks.lib import architecture, balance
 from tasks.lib.base_source import BaseSource, documents
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.model import Model
@@ -90,5 +90,7 @@ def _from_scratch(out: Path, cfg: Scratch) -> None:
     shown = progress.rows(texts, "tokenise documents", len(texts), " documents")
     blocks = objective.blocks((piece for text in shown for piece in objective.encoder.document(text)), settings.seed)
     learned = objective.fit(model, blocks, settings, "base")
-    tracking.measure(**objective.encoder.tally.facts(), **learned.facts, **objective.facts())
+    tally = objective.encoder.tally.facts()
+    balance.of_blocks("base", len(texts), tally, learned.facts)
+    tracking.measure(**tally, **learned.facts, **objective.facts())
     models.save(model, tokenizer, out)

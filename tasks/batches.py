@@ -97,8 +97,7 @@ def _pretrain(stage: str, job: Any, model: tuple[Path, bool], data: Split, count
 
     cfg, draws = job.cfg.pretrain, Draws(job.weights("corpus"))
     objective = objectives.choose(*_loaded(job, model, data), cfg.length, cfg.mask)
-    texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
-    listed = [piece for text, source in texts for piece in objective.encoder.document(text, source)]
+    listed = list(mixture(data, cfg.replay, cfg.seed, draws).pieces(objective.encoder))
     return _blocks(stage, cfg, objective, listed, draws, count)
 
 

@@ -52,6 +52,7 @@ class Checked(Artifact):
 @stage(version="4", needs=("expectations",))
 def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Records) -> Checked:
     """Judge the records by the domain's expectations, with Great Expectations, and by what was accepted before."""
+    from tasks.lib import molecules
     from tasks.lib.expectations import judge
     from tasks.lib.frames import Frames
     from tasks.lib.profiles import profiles
@@ -59,6 +60,7 @@ def check(out: Path, cfg: CheckConfig, expectations: Expectations, records: Reco
     suites = {role: packs.fitting(getattr(expectations, role), set(Frames(records.path, role).columns)) for role in ROLES}
     with muted():
         verdicts = judge(records.path, suites, expectations.sensitive, out / VIEW if cfg.docs else None, cfg.workers)
+    verdicts += molecules.unseen(records.path, suites)
     found = profiles(records.path, records.ledger, expectations.sensitive)
     verdicts += drift.judge(found, expectations.accepted, expectations.drift)
     return Checked(verdicts=waivers.apply(expectations.waivers, expectations.lapsed, verdicts), profiles=found)

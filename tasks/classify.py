@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from tasks.lib import balance
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -67,7 +68,9 @@ def classify(out: Path, cfg: ClassifyConfig, model: Model, data: Split, weights:
         tracking.measure(**parity)
     models.save(network, tokenizer, out)
     tracking.measure(objective="classification", **_validated(network, tokenizer, data, cfg, labels))
-    facts = {**encoder.tally.facts(), **learned.facts}
+    tally = encoder.tally.facts()
+    balance.of_blocks("classify", draws.total, tally, learned.facts)
+    facts = {**tally, **learned.facts}
     return Classifier(
         parameters=models.parameters(network),
         vocabulary=model.vocabulary,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.lib import progress
+from tasks.lib import balance, progress
 from tasks.lib.architecture import require
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -58,6 +58,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
     student = models.fewer_layers(master, cfg.layers, cfg.taken)
     taught = {"teacher": master, "weight": cfg.weight, "temperature": cfg.temperature, "hidden": cfg.hidden}
     learned = objective.fit(student, blocks, cfg, "distill", **taught)
+    balance.of_blocks("distill", draws.total, encoder.tally.facts(), learned.facts)
     measured: dict[str, Any] = {f"teacher_{k}": v for k, v in _validate(master, objective, data).items()}
     measured |= {f"student_{k}": v for k, v in _validate(student, objective, data).items()}
     if cfg.control:
@@ -81,9 +82,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
 def _pieces(objective: Any, data: Split, cfg: DistillConfig, draws: Draws) -> Any:
     """Documents of the training part; then, for a decoder, exchanges."""
     encoder = objective.encoder
-    texts, _ = mixture(data, cfg.replay, cfg.seed, draws)
-    for text, source in progress.rows(texts, "tokenise documents", len(texts), " documents"):
-        yield from encoder.document(text, source)
+    yield from mixture(data, cfg.replay, cfg.seed, draws).pieces(encoder)
     if objective.name == "causal":
         for row in draws.of(progress.rows(iterate(data.path, "tune-train"), "tokenise exchanges", data.counts.get("tune-train"))):
             yield from encoder.exchange(row)

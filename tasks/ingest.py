@@ -49,7 +49,7 @@ class Counts:
             self.where[place] = {**told, **self.where.get(place, {})}
 
 
-@stage(version="10")
+@stage(version="11")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 

@@ -1,12 +1,14 @@
 """Continue pretraining on the domain's corpus, with general text replayed against forgetting."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from tasks.lib import balance, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.errors import DataError
@@ -115,22 +117,23 @@ def _best(cfg: PretrainConfig, model: Model, data: Split, weights: Weights) -> t
 
 def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
     """Train from the start with this share of replay."""
-    from tasks.lib import models, objectives, progress
+    from tasks.lib import models, objectives
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     extension = _extended(network, tokenizer, cfg, data) if cfg.new_tokens else None
     objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask)
     encoder, draws = objective.encoder, Draws(weights)
-    texts, counted = mixture(data, replay, cfg.seed, draws)
-    shown = progress.rows(texts, "tokenise documents", len(texts), " documents")
-    blocks = objective.blocks((piece for text, source in shown for piece in encoder.document(text, source)), cfg.seed)
+    mixed = mixture(data, replay, cfg.seed, draws)
+    blocks = objective.blocks(mixed.pieces(encoder), cfg.seed)
     before = {kind: _held_out(objective, network, data, kind) for kind in ("corpus", "general")}
     learned = objective.fit(network, blocks, cfg, "pretrain")
     losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
-    facts = {**encoder.tally.facts(), **counted, **({} if extension is None else extension.facts()), **learned.facts}
-    size = sum(len(text) for text, _ in texts)
-    general = counted["general_characters"]
+    tally = encoder.tally.facts()
+    balance.of_blocks("pretrain", draws.total, tally, learned.facts)
+    facts = {**tally, **mixed.counted, **({} if extension is None else extension.facts()), **learned.facts}
+    size = sum(len(text) for text, _ in mixed.texts)
+    general = mixed.counted["general_characters"]
     exhausted = general < replay / (1 - replay) * (size - general)
     return Attempt(replay, round(general / size, 6), exhausted, network, objective, learned, facts, drawn, extension, losses)
 
@@ -165,21 +168,39 @@ def _held_out(objective: Any, network: Any, data: Split, kind: str) -> float | N
     return None if loss is None else round(loss, 5)
 
 
-def mixture(data: Split, replay: float, seed: int, draws: Draws) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Domain documents by their weights, and enough general ones to make up `replay` of all characters.
+class Mixture(NamedTuple):
+    """Documents to learn from, (text, dataset) of each; the rest of the last general one, which is cut; and counts."""
 
-    Returns (text, dataset) of each, and counts; `draws` counts by dataset.
-    """
+    texts: list[tuple[str, str]]
+    rest: tuple[str, str]
+    counted: dict[str, int]
+
+    def pieces(self, encoder: Any) -> Iterator[dict[str, Any]]:
+        """All documents as pieces; what is cut is counted by the encoder."""
+        for text, source in progress.rows(self.texts, "tokenise documents", len(self.texts), " documents"):
+            yield from encoder.document(text, source)
+        if self.rest[0]:
+            encoder.rest(*self.rest)
+
+
+def mixture(data: Split, replay: float, seed: int, draws: Draws) -> Mixture:
+    """Domain documents by their weights, and enough general ones to make up `replay` of all characters; `draws` counts by dataset."""
     domain = [(row["text"], row["dataset"]) for row in draws.of(iterate(data.path, "corpus-train"))]
     general = [(row["text"], row["dataset"]) for row in iterate(data.path, "general-train")]
     random.Random(seed).shuffle(general)
     wanted = replay / (1 - replay) * sum(len(text) for text, _ in domain)
-    drawn, characters = [], 0
+    drawn, characters, rest = [], 0, ("", "")
     for text, source in general:
         draws.count(source, int(characters < wanted))
         if characters < wanted:
             piece = text[: int(wanted - characters) + 1]
             drawn.append((piece, source))
             characters += len(piece)
-    counted = {"domain_documents": len(domain), "general_documents": len(drawn), "general_characters": characters}
-    return [*domain, *drawn], counted
+            rest = (text[len(piece) :], source)  # of the last one, the only one that may be cut
+    counted = {
+        "domain_documents": len(domain),
+        "general_documents": len(drawn),
+        "general_characters": characters,
+        "general_characters_cut": len(rest[0]),
+    }
+    return Mixture([*domain, *drawn], rest, counted)

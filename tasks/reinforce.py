@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.lib import balance
 from tasks.lib.config import StageConfig
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
@@ -119,8 +120,10 @@ def reinforce(
     after = watch.look(network, learned.facts["steps"])
     tracking.measure(watch=sorted([*watch.points, *learned.measured["watch"]], key=lambda point: point["step"]))
     models.save(network, tokenizer, out)
-    tally = encoder.tally
-    counted = {"prompts_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
+    tally = encoder.tally.facts()
+    balance.of_examples("reinforce", "prompts", draws.total, tally, learned.facts)
+    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
+    counted = {"prompts_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
     sources = [row["dataset"] for row in asked.rows]
     return Reinforced(
         parameters=model.parameters,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tasks.lib import balance
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model, RewardModel
 from tasks.lib.records import iterate
@@ -35,8 +36,10 @@ def reward(out: Path, cfg: RewardConfig, model: Model, data: Split, weights: Wei
     if ranking is not None:
         tracking.measure(held_out_accuracy=ranking.value)
     models.save(network, tokenizer, out)
-    tally = encoder.tally
-    counted = {"pairs_too_long": tally.rows_too_long, "control_tokens_neutralised": tally.control_tokens_neutralised}
+    tally = encoder.tally.facts()
+    balance.of_examples("reward", "pairs", draws.total, tally, learned.facts)
+    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
+    counted = {"pairs_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
     return RewardModel(
         parameters=models.parameters(network),
         bytes=models.weight_bytes(out),

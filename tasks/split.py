@@ -14,7 +14,7 @@ from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
 from tasks.lib.holding import Questions
 from tasks.lib.pairs import pairs_of
-from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, lost, texts
+from tasks.lib.records import LedgerLine, Records, RecordWriter, Row, advance, lost, not_trained, texts
 from tasks.lib.stage import stage
 from tasks.lib.store import Artifact
 
@@ -42,6 +42,16 @@ class Split(Artifact):
     counts: dict[str, int]
     eval_sets: dict[str, int]
     sizes: dict[str, dict[str, Size]] = {}
+
+    @property
+    def not_trained(self) -> list[str]:
+        """A sentence on each dataset, and on pairs, of which not all that is used is trained on."""
+        kinds = {line.dataset for line in self.ledger if line.role in ("corpus", "general", "tune")}
+        of_part = (sizes for part, sizes in self.sizes.items() if not part.startswith("preference"))
+        trained = {**dict.fromkeys(kinds, 0), **{name: size.rows for sizes in of_part for name, size in sizes.items() if name in kinds}}
+        pairs, valid = (self.counts.get(f"preference-{part}", 0) for part in ("train", "valid"))
+        told = f"preferences: the rows used make {pairs + valid:,} pairs, {valid:,} of which are for validation, and not trained on."
+        return [*not_trained(self.ledger, self.eval_sets, trained), *([told] if valid else [])]
 
     def refusal(self) -> str | None:
         """The datasets of which nothing is left: what they were brought for would be missing, unseen."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.lib import asked, progress
+from tasks.lib import asked, balance, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
@@ -94,7 +94,9 @@ def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights
         tracking.measure(**parity)
     models.save(network, tokenizer, out)
     replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
-    facts = {**encoder.tally.facts(), **erased, "replayed_tokens": replayed_tokens, **learned.facts}
+    tally = encoder.tally.facts()
+    balance.of_blocks("tune", draws.total, tally, learned.facts)
+    facts = {**tally, **erased, "replayed_tokens": replayed_tokens, **learned.facts}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
 
@@ -134,4 +136,6 @@ def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draw
             if size < wanted:
                 drawn.append(piece)
                 size += len(piece["input_ids"])
+            else:
+                encoder.cut(len(piece["input_ids"]), source)
     return drawn

@@ -1,21 +1,22 @@
 """The report card of a domain's data, for the people who made the data: one page, in plain words."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import chats, page, pages, plots
+from tasks.lib import card_plots, chats, failing, page, pages
+from tasks.lib.card_plots import Panels
 from tasks.lib.domain import DomainCard
+from tasks.lib.drift import Accepted, Profile
 from tasks.lib.expectations_result import Verdict
-from tasks.lib.records import TOLD, LedgerLine, Row, content_of, held_out, iterate, lost
+from tasks.lib.records import TOLD, LedgerLine, Row, content_of, iterate, lost
 
 EXCERPT = 280  # characters
 SHOWN = (*TOLD, "rating", "winner")
-EDGES = (0, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)  # of lengths, in characters
-# what to do about a reason; one that only says how the data are divided needs nothing
+# what to do about a reason; those of the second list need nothing
 REMEDIES = {
     "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
     "broken-row": "write the row again: its cells, quotes or JSON are not whole",
@@ -25,7 +26,8 @@ REMEDIES = {
     "unknown-value": "correct the value, or add it to `choices:` or `values:`",
     "spreadsheet-error": "repair the formula in the spreadsheet and save it again",
     "formula-without-value": "open the file in a spreadsheet program and save it, so that it keeps the results",
-    "nested-value": "name the part of the object in the map, as `{column.key}`",
+    "nested-value": "name the part of the object in the map, as `{column.key}`, or say `columns: {column: json}` for all of it",
+    "not-json": "write the object as JSON, or take `json` away from `columns:`",
     "not-a-conversation": "write a list of turns, each with role and content",
     "no-assistant-turn": "write the answer, or remove the conversation",
     "unanswered-turn": "write the last answer, or remove the last question",
@@ -39,6 +41,9 @@ REMEDIES = {
     "empty-text": "the document or page is empty: export it again, or recognise the text of a scan",
     "empty-prompt": "write the question",
     "empty-answer": "write the answer, or remove the row",
+    **dict.fromkeys(("empty-chosen", "empty-rejected"), "write the better and the worse answer, or remove the pair"),
+    **dict.fromkeys(("empty-a", "empty-b"), "write both answers, or remove the comparison"),
+    "equal-sides": "write a worse answer beside the better one, or remove the pair: both say the same",
     "too-short": "join it with what belongs to it, or lower `clean.min_chars`",
     "contradictory-label": "decide which label is right, and remove the others",
     "contradictory-rating": "decide which rating is right, and remove the others",
@@ -46,6 +51,8 @@ REMEDIES = {
     "eval-overlap": "nothing, if the row is to measure with; else remove it from the evaluation set",
     "no-counterpart": "rate another answer to the same question higher or lower",
 }
+
+NOTHING_TO_DO = ("exact-repeat", "near-repeat", "page-furniture")
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,17 @@ class Example:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the check said: verdicts, profiles of the datasets, and what was accepted before, by dataset."""
+
+    verdicts: Sequence[Verdict]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    accepted: Mapping[str, Accepted] = field(default_factory=dict)
+
+
 def render(
-    domain: str,
-    said: DomainCard,
-    ledger: Sequence[LedgerLine],
-    verdicts: Sequence[Verdict],
-    folders: dict[str, Path],
-    sets: dict[str, int] | None = None,
+    domain: str, said: DomainCard, ledger: Sequence[LedgerLine], judged: Judged, folders: dict[str, Path], parts: Sequence[str] = ()
 ) -> str:
     """The page as HTML that loads nothing.
 
@@ -75,23 +86,25 @@ def render(
         domain: its name.
         said: its card; where that names sensitive columns, no content of any row is shown.
         ledger: the ledger after the last data stage.
-        verdicts: what the expectations said.
+        judged: what the check said.
         folders: of the data stages' artifacts, by stage.
-        sets: how many rows each evaluation set has.
+        parts: a sentence on each dataset of which not every row in use is trained on.
     """
+    verdicts = judged.verdicts
     sensitive = bool(said.sensitive)
     examples = _examples(folders, sensitive)
     urgent = [example for example in examples if example.remedy]
-    failed = [verdict for verdict in verdicts if not verdict.passed and not verdict.waived]
+    unmet = failing.failures(verdicts, folders.get("ingest"), withheld=sensitive)
+    failed = [failure for failure in unmet if failure.verdict.severity != "info"]
     nothing = lost(list(ledger))
     rows_in, used = sum(line.rows_in for line in ledger), sum(line.rows_used for line in ledger)
     return (
         pages.templates()
         .get_template("card.html.jinja")
         .render(
-            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, examples=examples, urgent=urgent,
-            verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, lengths=_lengths(folders.get("split")), samples=_samples(folders, sensitive),
-            latest=chats.latest, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=held_out(list(ledger), sets or {}), **page.ledger(_Data(list(ledger))),
+            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, notes=[failure for failure in unmet if failure not in failed], examples=examples, urgent=urgent,
+            verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, panels=_panels(judged, folders, sensitive), drift=drift_told(domain, judged.accepted), samples=_samples(folders, sensitive),
+            latest=chats.latest, told=failing.told, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=parts, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
 
@@ -101,7 +114,7 @@ class _Data:
     ledger: list[LedgerLine]
 
 
-def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Verdict], nothing: Sequence[str]) -> str:
+def _verdict(rows_in: int, used: int, urgent: Sequence[Example], failed: Sequence[Any], nothing: Sequence[str]) -> str:
     """Two sentences: what can be used, and what to look at first."""
     said = f"Of {rows_in:,} rows, {used:,} can be used and {rows_in - used:,} are set aside, each with a reason."
     if failed:
@@ -144,23 +157,23 @@ def _said(value: Any) -> str:
     return chats.told(value) if isinstance(value, list) else str(value)
 
 
-def _lengths(split: Path | None) -> list[tuple[str, Any]]:
-    """A histogram of lengths for every field that is trained on."""
-    if split is None:
-        return []
-    counts: dict[str, Counter[int]] = {}
-    for part, field in (("corpus-train", "text"), ("tune-train", "prompt"), ("tune-train", "response"), ("preference-train", "chosen")):
-        for row in iterate(split, part):
-            if field in row:
-                bins = counts.setdefault(f"{part.removesuffix('-train')} {field}", Counter())
-                bins[max(place for place, edge in enumerate(EDGES) if len(row[field]) >= edge)] += 1
-    return [(name, plots.bars(list(_bars(bins)), f"lengths of {name} in characters")) for name, bins in counts.items()]
+def _panels(judged: Judged, folders: dict[str, Path], sensitive: bool) -> list[tuple[str, Panels]]:
+    """Drawings under their headings; labels are values, and kept back where columns are sensitive."""
+    found: list[tuple[str, Panels]] = []
+    if not sensitive:
+        found.append(("What the answers are, in per cent", card_plots.labels(judged.profiles)))
+        found.append(("How the numbers lie, in rows", card_plots.numbers(folders["ingest"]) if "ingest" in folders else []))
+    found.append(("How long the texts are, in characters", card_plots.lengths(folders["split"]) if "split" in folders else []))
+    return [(heading, panels) for heading, panels in found if panels]
 
 
-def _bars(bins: Counter[int]) -> Iterator[plots.Dot]:
-    for place in range(min(bins), max(bins) + 1):
-        above = f"{EDGES[place]:,} –" if place + 1 == len(EDGES) else f"{EDGES[place]:,} – {EDGES[place + 1] - 1:,}"
-        yield plots.Dot(above, float(bins[place]), strong=True)
+def drift_told(domain: str, accepted: Mapping[str, Accepted]) -> str:
+    """What drift is measured against, or that nothing was accepted yet, and how to."""
+    if not accepted:
+        told = "Drift is not judged: nothing has been accepted yet. When the data are as they should be, run"
+        return f"{told} slmforge accept {domain} --by PERSON --why REASON; from then on, check tells how far they are from that."
+    said = dict.fromkeys(f"{one.by} on {one.on} ({one.why})" for one in accepted.values())
+    return f"Drift is measured against what was accepted by {'; by '.join(said)}."
 
 
 def _samples(folders: dict[str, Path], sensitive: bool) -> list[tuple[str, list[Row]]]:

@@ -110,13 +110,9 @@ def cas_fault(text: str) -> str | None:
 
 
 def judged_in(text: str, fault: Callable[[str], str | None], pattern: str | None = None) -> str | None:
-    """The first fault among what a text holds: the whole text, or group 1 of each match of the pattern."""
-    if pattern is None:
-        return fault(text.strip())
-    for found in re.finditer(pattern, text):
-        if said := fault(_bare(found[1])):
-            return said
-    return None
+    """The first fault among what a text holds: each of its lines, or group 1 of each match of the pattern."""
+    held = text.strip().splitlines() if pattern is None else [_bare(found[1]) for found in re.finditer(pattern, text)]
+    return next((f"{said}: {one}" for one in held if (said := fault(one.strip()))), None)
 
 
 def _bare(token: str) -> str:

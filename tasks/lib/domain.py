@@ -20,7 +20,9 @@ from tasks.lib.waivers import Waiver, parted
 
 Role = Literal["corpus", "tune", "preference", "eval", "general"]
 Edition = Literal["starter", "full"]
-Column = Literal["text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b", "rating", "winner", "group", "id", "row"]
+Column = Literal[
+    "text", "system", "history", "prompt", "response", "chosen", "rejected", "answer", "a", "b", "smiles", "rating", "winner", "group", "id", "row"
+]  # fmt: skip
 ROLE_MAPS: dict[str, tuple[frozenset[str], ...]] = {
     "corpus": (frozenset({"text"}),),
     "general": (frozenset({"text"}),),
@@ -60,7 +62,9 @@ class Dataset(Declared):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="between cells; a comma when not set")
     sheet: str | None = Field(default=None, description="of a workbook; needed where it has several")
     records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = Field(default=None, description="rows of nested JSON, in jq")
-    columns: dict[str, Literal["text", "number", "smiles"]] = Field(default={}, description="what the cells of a column have to be")
+    columns: dict[str, Literal["text", "number", "smiles", "json"]] = Field(
+        default={}, description="what the cells of a column have to be; json: an object or a list, which becomes its JSON"
+    )
     values: dict[str, dict[str, str]] = Field(default={}, description="by column, what each value is replaced by; others are set aside")
     choices: list[str] = Field(default=[], description="the labels of a classification")
     map: Annotated[dict[str, str], AfterValidator(card_values.plain_columns)] = Field(description="what each field of a row is made of")

@@ -29,7 +29,7 @@ from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
 from tasks.lib.parts import MANY, in_order
-from tasks.lib.records import ROLES
+from tasks.lib.records import ROLES, withheld
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
 pandas_execution_engine.HASH_THRESHOLD = 0
@@ -62,7 +62,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
     Raises:
         ConfigError: for an expectation or an argument that Great Expectations does not know.
     """
-    context = _context()
+    context, sensitive = _context(), sorted(withheld(sensitive))
     verdicts: list[Verdict] = []
     kept = False
     for role in ROLES:
@@ -274,7 +274,7 @@ def _verdict(role: str, found: Any, sensitive: list[str]) -> Verdict:
         kwargs=kwargs,
         severity=str(getattr(found.expectation_config.severity, "value", found.expectation_config.severity)),
         passed=bool(found.success),
-        judged=int(result.get("element_count") or 0),
+        judged=int(result.get("element_count") or 0) - int(result.get("missing_count") or 0),  # an empty cell is not judged
         failing=int(result.get("unexpected_count") or 0),
         failing_ids=ids[:KEPT],
         observed="" if hide or "observed_value" not in result else str(result["observed_value"])[:200],

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.lib.records import CONTENT, IDENTITY, files
+from tasks.lib.records import CONTENT, IDENTITY, LISTED, files
 
 BATCH_ROWS = 50_000
 BATCH_BYTES = 24_000_000  # of text decoded at once
@@ -17,7 +17,8 @@ BATCH_BYTES = 24_000_000  # of text decoded at once
 class Frames:
     """The rows of one role: identity columns, content columns, and `<column>_chars`, its length in characters.
 
-    Only columns that hold anything are there. An empty text is missing, of 0 characters.
+    Only columns that hold anything are there. An empty text is missing, of 0 characters. `history` is the text of the
+    turns before a prompt, `smiles` that of the molecules of declared columns, each on lines of its own.
     """
 
     def __init__(self, folder: Path, role: str) -> None:
@@ -32,9 +33,9 @@ class Frames:
                 largest = max(largest, metadata.row_group(i).total_byte_size / max(1, metadata.row_group(i).num_rows))
         self._batch = max(1, min(BATCH_ROWS, int(BATCH_BYTES / largest)))
         self.columns: list[str] = []
-        for name in (*IDENTITY, *CONTENT):
+        for name in (*IDENTITY, *CONTENT, *LISTED):
             if name in filled:
-                self.columns += [name, f"{name}_chars"] if name in CONTENT else [name]
+                self.columns += [name] if name in IDENTITY else [name, f"{name}_chars"]
 
     @property
     def shards(self) -> int:
@@ -76,12 +77,17 @@ def _filled(metadata: pq.FileMetaData) -> set[str]:
             column = group.column(j)
             statistics = column.statistics
             if statistics is None or not statistics.has_null_count or statistics.null_count < column.num_values:
-                found.add(column.path_in_schema)
+                found.add(column.path_in_schema.partition(".")[0])
     return found
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     if name.endswith("_chars"):
-        return pc.utf8_length(batch[name.removesuffix("_chars")])
+        return pc.utf8_length(_column(batch, of) if (of := name.removesuffix("_chars")) in LISTED else batch[of])
     column = batch[name]
+    if name == "history":
+        turns = [None if row is None else "\n".join(turn["content"] for turn in row) for row in column.to_pylist()]
+        return pa.array(turns, pa.string())
+    if name == "smiles":
+        return pc.binary_join(column, "\n")
     return pc.if_else(pc.equal(column, ""), None, column) if name in CONTENT else column

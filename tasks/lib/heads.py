@@ -57,6 +57,7 @@ class TextEncoder(Encoder):
         self.sources.append(row.get("dataset", ""))
         ids = self.tokenizer.encode("\n".join(parts), add_special_tokens=False)
         room = self.length - len(self._begin) - len(self._end)
+        self.tally.tokens_given += len(self._begin) + len(ids) + len(self._end) or 1
         if len(ids) > room:
             lost = self.lost[self.sources[-1]]
             self.tally.rows_truncated += 1

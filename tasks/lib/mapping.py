@@ -108,6 +108,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
         if key != "messages":
             record[key] = "".join(literal + ("" if name is None else cells[name]) for literal, name in _parts(template))
     record["canonical"] = _canonical(dataset, cells) or None
+    record["smiles"] = [cells[name] for name, kind in dataset.columns.items() if kind == "smiles" and name in cells] or None
     if chat:
         record |= _conversation(dataset, nested.cell(source.columns, str(chat[0])), record.get("system", ""))
     if "rating" in record:
@@ -153,6 +154,8 @@ def _unknown(where: str, found: str) -> SetAside:
 
 def _cell(dataset: Dataset, name: str, value: Any) -> str:
     kind, where = dataset.columns.get(name), f"column {name!r}"
+    if kind == "json":
+        value = _json(value, where)
     _require_plain(value, name)
     text = _text(value)
     if isinstance(value, SheetError):
@@ -192,6 +195,17 @@ def _require_plain(value: Any, name: str) -> None:
     if (path := nested.path_into(value, name)) is not None:
         where = f"column {name!r}"
         raise SetAside("nested-value", f"{where} holds an object; its parts can be mapped, such as {{{path}}}", where)
+
+
+def _json(value: Any, where: str) -> Any:
+    """An object, a list or a value as its JSON; text that is JSON already as it would be written here. Nothing stays nothing."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        made = json.loads(value) if isinstance(value, str) else value
+        return json.dumps(made, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError as error:
+        raise SetAside("not-json", f"{where} holds {str(value)[:80]!r}", where) from error
 
 
 def _number(text: str, where: str) -> float:

@@ -18,8 +18,23 @@ class Drawn(Declared):
     size: int = 0  # tokens in blocks, or pairs, of one pass
     trained: int = 0  # the same, each as often as it was trained on
     too_long: int = 0  # draws that were left out, because the answer (or an answer of a pair) does not fit
+    part_too_long: int = 0  # draws of which some answers were left out, and others trained on
     truncated: int = 0  # draws of which the prompt lost its beginning
     tokens_truncated: int = 0  # tokens of it, in one pass
+    tokens_left_out: int = 0  # tokens of what was left out, with the turns before it
+    replay_cut: int = 0  # tokens of replayed documents beyond the share
+
+    @property
+    def losses(self) -> list[str]:
+        """What did not fit, in a few words each."""
+        told = {
+            f"{self.too_long:,} too long": self.too_long,
+            f"{self.part_too_long:,} in part too long": self.part_too_long,
+            f"{self.tokens_left_out:,} tokens left out": self.tokens_left_out,
+            f"{self.truncated:,} cut by {self.tokens_truncated:,} tokens": self.truncated,
+            f"{self.replay_cut:,} tokens beyond the replayed share": self.replay_cut,
+        }
+        return [words for words, count in told.items() if count]
 
 
 class Weights(Declared):
@@ -52,6 +67,11 @@ class Draws:
         self.rows[dataset] += 1
         self.drawn[dataset] += drawn
         self.not_drawn[dataset] += drawn == 0
+
+    @property
+    def total(self) -> int:
+        """Rows that were drawn, of all datasets."""
+        return self.drawn.total()
 
     def facts(self, size: Mapping[str, int], trained: Mapping[str, int], lost: Mapping[str, Any]) -> dict[str, Drawn]:
         """By dataset, with the tokens (or pairs) of one pass, those trained on, and those lost."""

@@ -37,11 +37,16 @@ def _found(columns: Mapping[str, Any], name: str) -> tuple[Any] | None:
     return (value,)
 
 
+def text_keys(value: Mapping[str, Any], name: str) -> list[str]:
+    """Keys of an object under which its text seems to stand."""
+    return [key for key in ("text", "content", "value", name.rpartition(".")[2]) if key in value]
+
+
 def path_into(value: Any, name: str) -> str | None:
     """How a map would name a part of an object, or of a list with one in it; None where there is no object."""
     match value:
         case dict():
-            keys = [key for key in ("text", "content", "value") if key in value] or list(value)
+            keys = text_keys(value, name) or list(value)
             return f"{name}.{keys[0]}" if keys else name
         case list():
             paths = (path_into(item, f"{name}.{place}") for place, item in enumerate(value))

@@ -36,6 +36,7 @@ class MaskedEncoder(Encoder):
         self.sources.append(source)
         room = self.length - len(self._begin) - len(self._end)
         pieces = [ids[start : start + room] for start in range(0, max(1, len(ids)), room)]
+        self.tally.tokens_given += len(ids) + len(pieces) * (len(self._begin) + len(self._end))
         return [self._framed(piece) for piece in pieces]
 
     def _framed(self, ids: list[int]) -> dict[str, Any]:

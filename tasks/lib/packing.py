@@ -20,15 +20,21 @@ IGNORED = -100  # a label that no loss sees
 class Tally:
     """What became of rows and tokens on the way into blocks; how many of them were trained on, `training.fit` tells.
 
-    `tokens` are those in blocks; one that ends a piece and begins the next as context counts twice.
+    `tokens` are those in blocks (of pairs: in both answers with their prompt); one that ends a piece and begins the next as
+    context counts twice. `tokens_given` = tokens + truncated + left out + cut from what is replayed (`replay_cut`). A row
+    is `rows_too_long` where nothing of it is left, and `rows_part_too_long` where some answers of a conversation are.
     """
 
     rows: int = 0
+    tokens_given: int = 0
     tokens: int = 0
     blocks: int = 0
     rows_truncated: int = 0
     tokens_truncated: int = 0
     rows_too_long: int = 0
+    rows_part_too_long: int = 0
+    tokens_left_out: int = 0
+    replay_cut: int = 0
     control_tokens_neutralised: int = 0
 
     def facts(self) -> dict[str, int]:
@@ -41,8 +47,11 @@ class Lost:
     """What one dataset lost on the way into blocks."""
 
     too_long: int = 0
+    part_too_long: int = 0
     truncated: int = 0
     tokens_truncated: int = 0
+    tokens_left_out: int = 0
+    replay_cut: int = 0
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -103,11 +112,30 @@ class Encoder:
         ids = [*([] if begin is None else [begin]), *ids, self.tokenizer.eos_token_id]
         self.tally.rows += 1
         self.sources.append(source)
-        pieces = [ids[i : i + self.length] for i in range(0, len(ids) - 1, self.length - 1)]
+        pieces = [ids[i : i + self.length] for i in range(0, max(1, len(ids) - 1), self.length - 1)]
+        self.tally.tokens_given += len(ids) + len(pieces) - 1
         return [self._piece(piece, [IGNORED, *piece[1:]]) for piece in pieces]
 
     def _piece(self, ids: list[int], labels: list[int]) -> dict[str, Any]:
         return {"input_ids": ids, "labels": labels, "rows": [self.tally.rows] * len(ids)}
+
+    def cut(self, tokens: int, source: str) -> None:
+        """Count tokens of a document that is replayed up to its share, beyond which they lie."""
+        self.tally.replay_cut += tokens
+        self.lost[source].replay_cut += tokens
+
+    def rest(self, text: str, source: str) -> None:
+        """Count the rest of a document, of which the beginning is replayed."""
+        tokens = len(self.tokenizer.encode(text, add_special_tokens=False))
+        self.tally.tokens_given += tokens
+        self.cut(tokens, source)
+
+    def leave_out(self, tokens: int, source: str, *, whole: bool = True) -> None:
+        """Count a row that does not fit, all of it or some of its answers."""
+        lost = self.lost[source]
+        self.tally.rows_too_long, lost.too_long = self.tally.rows_too_long + whole, lost.too_long + whole
+        self.tally.rows_part_too_long, lost.part_too_long = self.tally.rows_part_too_long + (not whole), lost.part_too_long + (not whole)
+        self.tally.tokens_left_out, lost.tokens_left_out = self.tally.tokens_left_out + tokens, lost.tokens_left_out + tokens
 
     def messages(self, row: Row, answer: str | None = None) -> list[dict[str, str]]:
         """A row as chat messages; `answer` overrides the response."""
@@ -122,14 +150,18 @@ class Encoder:
 
         A conversation is one piece where it fits and the chat template writes a turn the same way whatever follows it;
         else each answer is a piece with the turns before it. Turns before an answer that do not fit lose their beginning;
-        an answer that does not fit is left out. Rows in which that happens are counted, once each.
+        an answer that does not fit is left out, with the turns before it. Rows in which that happens are counted, once each.
         """
         messages = self.messages(row)
         self.tally.rows += 1
         self.sources.append(row.get("dataset", ""))
         turns = [self._turn(messages[: place + 1]) for place, said in enumerate(messages) if said["role"] == "assistant"]
         joined = self._joined(turns) if len(turns) > 1 else None
-        return self._fitted(turns) if joined is None else [joined]
+        if joined is not None:
+            self.tally.tokens_given += len(joined["input_ids"])
+            return [joined]
+        self.tally.tokens_given += sum(len(prompt) + len(response) for prompt, response in turns)
+        return self._fitted(turns)
 
     def _turn(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
         """Token ids of what is before an answer, and of the answer.
@@ -157,9 +189,10 @@ class Encoder:
     def _fitted(self, turns: list[tuple[list[int], list[int]]]) -> list[dict[str, Any]]:
         """A piece for each answer that fits."""
         lost = self.lost[self.sources[-1]]
-        pieces, cuts = [], []
+        pieces, cuts, left_out = [], [], 0
         for prompt, response in turns:
             if len(response) >= self.length:
+                left_out += len(prompt) + len(response)
                 continue
             over = max(0, len(prompt) + len(response) - self.length)
             if over:
@@ -167,8 +200,7 @@ class Encoder:
             kept = prompt[over:]
             pieces.append(self._piece([*kept, *response], [*([IGNORED] * len(kept)), *response]))
         if len(pieces) < len(turns):
-            self.tally.rows_too_long += 1
-            lost.too_long += 1
+            self.leave_out(left_out, self.sources[-1], whole=not pieces)
         if cuts:
             self.tally.rows_truncated += 1
             self.tally.tokens_truncated += sum(cuts)
@@ -193,7 +225,7 @@ class Encoder:
         random.Random(seed).shuffle(order)
         packed = packed.select(order)
         self.tally.blocks = len(packed)
-        self.tally.tokens = sum(len(piece["input_ids"]) for piece in listed)
+        self.tally.tokens = sum(map(len, packed["input_ids"]))
         return packed
 
 

@@ -7,19 +7,20 @@ from typing import Any
 
 from tasks.lib.chemistry import FORMULA, PRESENTED
 from tasks.lib.errors import ConfigError
+from tasks.lib.judgments import HOLD
 
 Entry = dict[str, dict[str, Any]]
 Suites = dict[str, list[Entry]]
 
-HOLD = "expect_column_values_to_hold_"
 # all that a model reads or learns to write; a prompt may end in an empty heading on purpose, and a wrong answer is rejected
 TEXTS = {
     "corpus": ["text"],
-    "tune": ["prompt", "response"],
+    "tune": ["history", "prompt", "response"],
     "preference": ["prompt", "chosen", "answer", "a", "b"],
-    "eval": ["prompt", "response"],
+    "eval": ["history", "prompt", "response"],
 }
-WRITTEN = {role: [column for column in columns if column != "prompt"] for role, columns in TEXTS.items()}
+WRITTEN = {role: [column for column in columns if column not in ("history", "prompt")] for role, columns in TEXTS.items()}
+MOLECULES = {role: ["smiles"] for role in TEXTS}  # of columns that the card declares as SMILES
 
 # per pack: an expectation's name, its columns by role, its arguments. Critical is what arithmetic or RDKit proves wrong.
 # `mostly` leaves room for what published data hold: abstracts write IU and cc, reports have tables that no sum explains,
@@ -43,6 +44,10 @@ PACKS: dict[str, list[tuple[str, dict[str, list[str]], dict[str, Any]]]] = {
     "chemistry": [
         (HOLD + "readable_smiles", TEXTS, {"pattern": PRESENTED, "severity": "critical", "mostly": 0.99}),
         (HOLD + "single_molecule_smiles", TEXTS, {"pattern": PRESENTED, "severity": "warning", "mostly": 0.9}),
+        (HOLD + "canonical_smiles", TEXTS, {"pattern": PRESENTED, "severity": "info"}),
+        (HOLD + "readable_smiles", MOLECULES, {"severity": "critical", "mostly": 0.99}),
+        (HOLD + "single_molecule_smiles", MOLECULES, {"severity": "info"}),
+        (HOLD + "canonical_smiles", MOLECULES, {"severity": "info"}),
         (HOLD + "plausible_formulas", TEXTS, {"pattern": FORMULA, "severity": "warning", "mostly": 0.95}),
         (HOLD + "valid_cas_numbers", TEXTS, {"severity": "critical", "mostly": 0.99}),
     ],

@@ -29,11 +29,13 @@ NAMES = {
 KINDS = ("domain", "general")  # of held-out text
 PARTS = {"corpus": "documents", "response": "answers"}  # what a student and its control are validated on
 PACKING = (
-    "rows", "rows_seen", "rows_not_reached", "rows_too_long", "rows_truncated", "pairs", "pairs_seen", "pairs_not_reached",
-    "pairs_too_long", "answers_seen", "answers_not_reached", "prompts", "prompts_seen", "prompts_not_reached", "prompts_too_long", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "blocks", "blocks_not_reached",
+    "rows", "rows_seen", "rows_not_reached", "rows_too_long", "rows_part_too_long", "rows_truncated", "pairs", "pairs_seen", "pairs_not_reached",
+    "pairs_too_long", "answers_seen", "answers_not_reached", "prompts", "prompts_seen", "prompts_not_reached", "prompts_too_long", "tokens_given", "tokens", "tokens_seen", "tokens_not_reached", "tokens_truncated", "tokens_left_out", "replay_cut", "blocks", "blocks_not_reached",
     "tokens_trained", "pairs_trained", "answers_trained", "prompts_trained", "epochs", "steps", "control_tokens_neutralised",
 )  # fmt: skip
-LOST = frozenset({"rows_truncated", "tokens_truncated", "rows_too_long", "pairs_too_long", "prompts_too_long"})
+LOST = frozenset(
+    {"rows_truncated", "tokens_truncated", "rows_too_long", "rows_part_too_long", "pairs_too_long", "prompts_too_long", "tokens_left_out"}
+)
 
 
 @dataclass(frozen=True)

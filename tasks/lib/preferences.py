@@ -74,11 +74,12 @@ def pairs(encoder: Encoder, rows: Iterable[Row]) -> tuple[list[Pair], list[str]]
     for row in rows:
         chosen = encoder.messages(row, row["chosen"])
         rejected = [*chosen[:-1], {"role": "assistant", "content": encoder.harmless(row["rejected"])}]
-        longest = max(len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected))
-        if longest > encoder.length:
-            encoder.tally.rows_too_long += 1
-            encoder.lost[row["dataset"]].too_long += 1
+        sizes = [len(chat_ids(encoder.tokenizer, messages, generation=False)) for messages in (chosen, rejected)]
+        encoder.tally.tokens_given += sum(sizes)
+        if max(sizes) > encoder.length:
+            encoder.leave_out(sum(sizes), row["dataset"])
             continue
+        encoder.tally.tokens += sum(sizes)
         made.append({"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]})
         sources.append(row["dataset"])
     return made, sources

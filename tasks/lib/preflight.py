@@ -79,7 +79,8 @@ def _expectations(job: Any, running: set[str]) -> Iterator[Fault]:
     columns: dict[str, set[str]] = defaultdict(lambda: set(IDENTITY))
     for resolved in job.sources.datasets:
         given = set(resolved.dataset.map) & set(CONTENT)
-        given |= {"prompt", "response"} if "messages" in resolved.dataset.map else set()
+        given |= {"prompt", "response", "history"} if "messages" in resolved.dataset.map else set()
+        given |= {"smiles"} if "smiles" in resolved.dataset.columns.values() else set()
         columns[resolved.dataset.role] |= given | {f"{name}_chars" for name in given}
     expected = job.expectations
     suites = {role: packs.fitting(getattr(expected, role), columns[role]) for role in ROLES if role in columns}

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.lib import progress
 from tasks.lib.drift import Profile
 from tasks.lib.frames import Frames
-from tasks.lib.records import CONTENT, ROLES, LedgerLine
+from tasks.lib.records import ROLES, TOLD, LedgerLine, withheld
 
 MANY, LONG, OFTEN = 50, 40, 5  # more answers, longer ones (in characters), or ones that are rarer on average are no labels
 SAMPLE = 2_000  # rows of a dataset whose words are counted
@@ -39,9 +39,10 @@ def profiles(folder: Path, ledger: Sequence[LedgerLine], sensitive: Collection[s
         used[line.dataset] += line.rows_used
     every = {name: max(1, count // SAMPLE) for name, count in used.items()}
     found: dict[str, _Counts] = {}
+    hidden = withheld(sensitive)
     for role in ROLES:
         frames = Frames(folder, role)
-        shown = [column for column in frames.columns if column not in sensitive]
+        shown = [column for column in frames.columns if column not in hidden]
         with progress.Bar(f"describe {role}", frames.rows, " rows") as bar:
             for table in frames.batches() if frames.rows else []:
                 for name, part in table.groupby("dataset", sort=False):
@@ -55,7 +56,7 @@ def _count(counts: _Counts, rows: Any, columns: Sequence[str], every: int) -> No
     places = range(counts.rows, counts.rows + len(rows))
     sampled = rows[[place % every == 0 for place in places]]
     counts.rows += len(rows)
-    for field in CONTENT:
+    for field in TOLD:
         if f"{field}_chars" not in rows:
             continue
         lengths = rows[f"{field}_chars"].dropna().astype(int)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import cleaning, files, ole, writing
+from tasks.lib import cleaning, files, guess_cells, layouts, ole, writing
 from tasks.lib.broken import REASON
 from tasks.lib.config import build
 from tasks.lib.domain import Dataset
@@ -25,7 +25,7 @@ from tasks.lib.sources import ResolvedDataset, SourceFile
 
 LOOKED_AT = 500  # rows
 DELIMITERS = ",;\t|"
-MAX_CHOICES, CHOICE_CHARS = 50, 60
+MAX_CHOICES, CHOICE_CHARS = 200, 60
 ROUND = 80  # characters shown before and behind a letter beyond ASCII
 Entry = dict[str, Any]
 
@@ -52,6 +52,11 @@ def look(file: Path, name: str, relative: str, encoding: str | None = None, brok
     return how, _first_rows(file, _plain(name, relative, how))
 
 
+def reshaped(file: Path, name: str, relative: str, how: Entry) -> list[SourceRow]:
+    """The first rows as `records:` of the proposal makes them."""
+    return _first_rows(file, _plain(name, relative, how))
+
+
 def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Entry:
     """How a file is written, where its name does not say it."""
     how: Entry = {}
@@ -70,8 +75,10 @@ def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Ent
         how["format"] = "tsv"
     if form == "csv" and (mark := _delimiter(first, how.get("encoding", "utf-8"))) != ",":
         how["delimiter"] = mark
-    if form == "json" and (path := _records(first, _plain(name, relative, how))) is not None:
+    if form == "json" and (path := layouts.of_json(json_document(first, _plain(name, relative, how)), first)) is not None:
         how["records"] = path
+    if form == "xml" and (element := layouts.of_xml(first)) is not None:
+        how["records"] = element
     return how
 
 
@@ -153,25 +160,6 @@ def _is_table(file: Readable, encoding: str) -> bool:
     return len(lines) > 1 and len(cells) == 1 and cells != {0}
 
 
-def _records(file: Readable, dataset: Dataset) -> str | None:
-    """A jq expression for where the rows of a JSON document are; None where they are the list at its top."""
-    document = json_document(file, dataset)
-    if not isinstance(document, dict):
-        return None  # its reader says so where it is no list
-    lists = [key for key, value in document.items() if isinstance(value, list) and value and all(isinstance(v, dict) for v in value)]
-    if len(lists) == 1:
-        return f".[{json.dumps(lists[0])}][]"
-    if document and all(isinstance(value, dict) for value in document.values()):
-        return "to_entries[] | {key} + .value"
-    found = f"an object with the keys {', '.join(map(repr, list(document)[:8]))}"
-    raise DataError(
-        "rows in a JSON document",
-        found,
-        "write the entry into domain.yaml by hand, with `records:` (jq), such as `records: .data[]`",
-        file=file.place,
-    )
-
-
 def choices(file: Path, entry: Entry, rows: list[SourceRow]) -> Counter[str]:
     """The answers of what seems to be a classification, by how often they stand in the whole file; none where it is none.
 
@@ -237,7 +225,20 @@ def written(file: Path, entry: Entry, rows: list[SourceRow]) -> str:
 def unused(entry: Entry, rows: list[SourceRow]) -> list[str]:
     """Columns of the file that nothing in the entry names."""
     used = columns_used(_dataset(entry))
-    return [name for name in rows[0].columns if not any(word == name or word.startswith(f"{name}.") for word in used)]
+    names = [name for name in all_columns(rows) if not any(word == name or word.startswith(f"{name}.") for word in used)]
+    inside = [word for word in used if "." in word and not any(word in row.columns for row in rows)]
+    taken = {word.rpartition(".")[0] for word in inside if word.rpartition(".")[0] not in used}
+    parts = dict.fromkeys(
+        part for word in inside for row in rows for part in layouts.parts_left(row.columns.get(word.partition(".")[0]), word)
+    )
+    counted = [name for name in names if (vote := guess_cells.VOTE.fullmatch(name)) and f"^{vote[1]}_" in entry.get("records", "")]
+    names = [name for name in names if name not in counted]
+    return [*names, *(part for part in parts if part not in used and part not in taken)]
+
+
+def all_columns(rows: list[SourceRow]) -> list[str]:
+    """Columns of any of the rows, in the order in which they come; those of a row that could not be read aside."""
+    return list(dict.fromkeys(name for row in rows if row.aside is None for name in row.columns))
 
 
 def several_answers(entry: Entry, records: list[Row]) -> int:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer
 # what people are shown of a row, in the order of reading: what was said before a prompt stands before it
 TOLD = (*CONTENT[:2], "history", *CONTENT[2:])
 IDENTITY = ("id", "dataset", "file", "row", "group", "rating", "winner")  # the other fields that expectations may judge
+LISTED = ("history", "smiles")  # lists, judged as one text each: earlier turns below each other, molecules one a line
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -43,6 +44,8 @@ SCHEMA = pa.schema(
         ("canonical", pa.list_(pa.struct([("field", pa.string()), ("text", pa.string())]))),
         # the turns before `prompt`, in a conversation
         ("history", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        # cells of columns that are declared as SMILES, as they are written
+        ("smiles", pa.list_(pa.string())),
     ]
 )
 ASIDE = pa.schema(
@@ -57,6 +60,12 @@ Row = dict[str, Any]
 def texts(row: Row) -> list[str]:
     """All that a row says, the earlier turns of a conversation first."""
     return [*(turn["content"] for turn in row.get("history") or []), *(row[key] for key in CONTENT if row.get(key))]
+
+
+def withheld(sensitive: Iterable[str]) -> set[str]:
+    """Sensitive fields, and those that repeat what may stand in one: earlier turns are prompts and responses."""
+    named = set(sensitive)
+    return named | {"history"} if named & {"prompt", "response"} else named
 
 
 class LedgerLine(Declared):
@@ -236,13 +245,22 @@ def lost(ledger: list[LedgerLine]) -> list[str]:
     ]
 
 
-def held_out(ledger: list[LedgerLine], sets: dict[str, int]) -> list[str]:
-    """A sentence on each dataset of which rows are kept for evaluation; `sets` are the evaluation sets with their rows."""
-    return [
-        f"{line.dataset}: of the {line.rows_used:,} rows used, {sets[name]:,} are kept for evaluation (set {name}), and not trained on."
-        for line in by_dataset(ledger)
-        if (name := f"{line.dataset}-heldout") in sets
-    ]
+def not_trained(ledger: list[LedgerLine], sets: dict[str, int], trained: dict[str, int]) -> list[str]:
+    """A sentence on each dataset of which rows in use are kept for evaluation or validation.
+
+    Args:
+        ledger: after the last data stage.
+        sets: the evaluation sets with their rows.
+        trained: rows of the training parts, of the datasets whose rows are trained on one by one.
+    """
+    told = []
+    for line in by_dataset(ledger):
+        held = sets.get(name := f"{line.dataset}-heldout", 0)
+        valid = line.rows_used - held - trained[line.dataset] if line.dataset in trained else 0
+        kept = [f"{held:,} for evaluation (set {name})"] * (held > 0) + [f"{valid:,} for validation"] * (valid > 0)
+        if kept:
+            told.append(f"{line.dataset}: of the {line.rows_used:,} rows used, {' and '.join(kept)} are kept back, and not trained on.")
+    return told
 
 
 def introduced(ledger: list[LedgerLine]) -> list[str]:

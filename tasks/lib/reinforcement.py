@@ -46,10 +46,12 @@ def questions(encoder: Encoder, rows: Iterable[Row], rewards: Sequence[Any], tok
         if not any(reward.applies(row) for reward in rewards):
             continue
         chat = encoder.messages(row)[:-1]
-        if len(chat_ids(encoder.tokenizer, chat, generation=True)) + tokens > encoder.length:
-            encoder.tally.rows_too_long += 1
-            encoder.lost[row["dataset"]].too_long += 1
+        size = len(chat_ids(encoder.tokenizer, chat, generation=True))
+        encoder.tally.tokens_given += size
+        if size + tokens > encoder.length:
+            encoder.leave_out(size, row["dataset"])
             continue
+        encoder.tally.tokens += size
         found.rows.append(row)
         found.chats.append(chat)
     return found

@@ -180,14 +180,42 @@ def tune_rows(judged: list[Judged], batch: Batch, reviewer: str) -> list[Line]:
 
 
 def preference_rows(judged: list[Judged], batch: Batch, reviewer: str) -> list[Line]:
-    """Corrected answers over the drafts, where the question is the one that the draft answers."""
+    """Right answers over drafts that are worse, to the same question on the same passage."""
     return [
-        {"id": one.id, "question": one.question, "chosen": one.answer, "rejected": one.draft.answer, "document": one.draft.document,
+        {"id": one.id, "question": one.draft.question, "chosen": better.answer, "rejected": one.draft.answer, "document": one.draft.document,
          "reviewer": reviewer, "synthetic": True, "model": batch.about.model, "file": one.draft.file, "page": one.draft.page,
          "heading": one.draft.heading}
         for one in judged
-        if one.verdict == "correct" and one.question == one.draft.question and folded(one.answer) != folded(one.draft.answer)
+        if (better := _better(one, judged)) is not None
     ]  # fmt: skip
+
+
+def _better(one: Judged, judged: list[Judged]) -> Judged | None:
+    """What says a better answer than a draft: its own correction, or of a rejected one another draft that was accepted or corrected."""
+    if one.verdict == "accept":
+        return None
+    others = [one] if one.verdict == "correct" else [other for other in judged if other.verdict != "reject"]
+    asked = folded(one.draft.question)
+    return next(
+        (
+            other
+            for other in others
+            if other.draft.passage == one.draft.passage
+            and folded(other.question) == asked
+            and folded(other.answer) != folded(one.draft.answer)
+        ),
+        None,
+    )
+
+
+def _feeds(one: Judged, judged: list[Judged]) -> str:
+    """What a decision becomes, or why it becomes nothing."""
+    better = _better(one, judged)
+    if one.verdict != "reject":
+        return "tune" if better is None else "tune, preference"
+    if better is not None:
+        return f"preference, below {better.id}"
+    return "nothing: no draft of this sheet that was accepted or corrected answers the same question on the same passage"
 
 
 def decisions(judged: list[Judged], batch: Batch, sheet: str, reviewer: str, date: str, before: dict[str, Line]) -> list[Line]:
@@ -213,7 +241,8 @@ def decisions(judged: list[Judged], batch: Batch, sheet: str, reviewer: str, dat
             "model": batch.about.model, "model_sha256": batch.about.model_sha256, "drafted": batch.about.date,
         }  # fmt: skip
         known = before.get(one.id, {})
-        lines.append(known if known == {**line, "date": known.get("date")} else line)
+        same = {key: value for key, value in known.items() if key != "feeds"} == {**line, "date": known.get("date")}
+        lines.append({**(known if same else line), "feeds": _feeds(one, judged)})
     return lines
 
 

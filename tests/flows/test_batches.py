@@ -74,7 +74,7 @@ def test_the_mask_of_a_block_is_the_labels_that_the_trainer_gets(stage: str, sta
         exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws)
         listed = [*exchanges, *replayed]
     else:
-        texts, _ = batches.mixture(data, cfg.replay, cfg.seed, draws)
+        texts = batches.mixture(data, cfg.replay, cfg.seed, draws).texts
         listed = [piece for text, source in texts for piece in objective.encoder.document(text, source)]
     blocks = objective.blocks(listed, cfg.seed)
     said = {"what": stage, "collation": objective.collation(cfg.seed).said()}

@@ -55,18 +55,42 @@ def test_the_card_says_what_became_of_every_row_and_what_to_do(dirty: Path, cli:
 
 def test_the_content_of_rows_is_withheld_where_the_domain_says_so(dirty: Path, cli: Run, workplace: Path) -> None:
     (dirty / "domain.yaml").write_text((dirty / "domain.yaml").read_text().replace("risk: low", "risk: low\nsensitive: [prompt, response]"))
+    with (dirty / "data/colours.csv").open("a") as file:
+        file.write("Is 10 mgm of zebra red?,red\n")
+    (dirty / "expectations.yaml").write_text("packs: [healthcare]\n")
     page = card(cli, workplace)
+    assert "doses have known units" in page.text
+    assert "data/colours.csv, row 204" in page.text
+    assert "mgm" not in page.text
+    assert "What the answers are" not in page.text
+    assert "mgm" not in cli("check", "toy").stdout
     assert "alert(1)" not in page.text
     assert "stone number" not in page.text
     assert "green" not in page.text
     assert "data/colours.csv, row 202" in page.text
 
 
-def test_an_unmet_expectation_comes_first(dirty: Path, cli: Run, workplace: Path) -> None:
-    (dirty / "expectations.yaml").write_text("tune:\n  - expect_column_values_to_not_be_null: {column: response, severity: warning}\n")
+def test_an_unmet_expectation_comes_first_with_the_place_that_is_at_fault(dirty: Path, cli: Run, workplace: Path) -> None:
+    with (dirty / "data/colours.csv").open("a") as file:
+        file.write("Is 10 mgm of zebra red?,red\n")
+    expected = "packs: [healthcare]\ntune:\n  - expect_column_values_to_not_be_null: {column: response, severity: warning}\n"
+    (dirty / "expectations.yaml").write_text(expected)
     page = card(cli, workplace)
-    assert "1 of the expectations on the data are not met" in page.text
-    assert page.text.index("Expectations that are not met") < page.text.index("What became of every row")
+    assert "2 of the expectations on the data are not met" in page.text
+    first = page.text[page.text.index("Expectations that are not met") : page.text.index("What became of every row")]
+    assert "tune: response is filled in every row" in first
+    assert "prompt: doses have known units and plausible amounts" in first
+    fault = "unit 'mgm' in '10 mgm' is not how the unit is written"
+    assert f"data/colours.csv, row 204 : {fault} colours:204 Is 10 mgm of zebra red?" in first
+    assert "slmforge rows toy --id colours:204" in first
+    told = cli("check", "toy").stdout
+    assert f"data/colours.csv, row 204 (colours:204): {fault}, in: Is 10 mgm of zebra red?" in told
+    assert "expect_column" not in told
+    shown = cli("rows", "toy", "--id", "colours:204").stdout
+    assert "Is 10 mgm of zebra red?" in shown
+    assert "colours:203" not in shown
+    assert "unknown-value" in cli("rows", "toy", "--id", "colours:202").stdout
+    assert cli("rows", "toy", "--id", "colours:9999").returncode == 2
 
 
 def test_an_expectation_that_is_not_met_stops_after_everything_was_shown(dirty: Path, cli: Run, workplace: Path) -> None:

@@ -1,6 +1,7 @@
 """What `check` and `rows` tell of rows that are kept for evaluation, and of expectations that failed."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,21 @@ from tests.conftest import Run
 def prepared(toy: Path, cli: Run) -> Run:
     done = cli("check", "toy")
     assert done.returncode == 0, done.stderr
-    assert "colours: of the 200 rows used, 20 are kept for evaluation (set colours-heldout), and not trained on." in done.stdout
+    kept = r"colours: of the 200 rows used, 20 for evaluation \(set colours-heldout\) and [1-9]\d? for validation are kept back, and not trained on"
+    assert re.search(kept, done.stdout), done.stdout
+    assert re.search(r"the rows used make 40 pairs, \d+ of which are for validation, and not trained on", done.stdout)
+    assert "nothing has been accepted yet" in done.stdout
+    assert "slmforge accept toy --by PERSON --why REASON" in done.stdout
     return cli
 
 
 def test_rows_kept_for_evaluation_are_counted_and_shown(prepared: Run, workplace: Path) -> None:
     page = (workplace / "runs/reports/toy-data.html").read_text()
-    assert "of the 200 rows used, 20 are kept for evaluation" in page
+    assert "of the 200 rows used, 20 for evaluation (set colours-heldout) and" in page
+    assert "Drift is not judged: nothing has been accepted yet" in page
+    assert "colours: 2 labels, 201 rows" in page
+    for drawn in ("tune prompt", "preference rejected", "eval response", "corpus text"):
+        assert f"<figcaption>{drawn}</figcaption>" in page
     lines = prepared("rows", "toy", "--dataset", "colours-heldout", "--limit", "1000", "--json").stdout.splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 20
@@ -51,5 +60,5 @@ def test_empty_answers_do_not_stop_a_new_domain(workplace: Path, cli: Run) -> No
     done = cli("check", "legal", "dedup.near=false")
     assert done.returncode == 0, done.stderr
     assert "12 empty answer" in done.stdout.replace("-", " ")
-    assert "warning tune: expect_column_values_to_not_be_null" in done.stdout
+    assert "warning tune: response is filled in every row" in done.stdout
     assert "severity: warning" in (folder / "expectations.yaml").read_text()

@@ -122,7 +122,7 @@ def test_from_documents_to_data_that_balance(place: Path, cli: Run) -> None:
                  4: {"verdict": "reject", "comment": "made up"}})  # fmt: skip
     done = cli("review", "clinic", sheet.name, "--reviewer", "Dr. A. Example", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "1 accepted, 1 corrected (1 of them pairs for preference tuning), 1 rejected, 0 open" in done.stdout
+    assert "1 accepted, 1 corrected (1 pair for preference tuning), 1 rejected, 0 open" in done.stdout
     checked = cli("check", "clinic", "--json", "dedup.near=false")
     assert checked.returncode == 0, checked.stderr
     lines = {line["name"]: line for line in json.loads(checked.stdout)["datasets"]}

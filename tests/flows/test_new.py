@@ -8,9 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from tasks.lib.domain import load
-from tests.conftest import ROOT, Run
+from tests.conftest import Run
 
-MIRROR = ROOT.parent / "shared" / "data"
 SAID = ("--licence", "CC0-1.0", "--kind", "user", "--yes")
 
 
@@ -62,29 +61,6 @@ def test_the_task_in_the_readme_is_one(legal: Path, cli: Run, workplace: Path) -
     (legal / "eval/answers.yaml").write_text(task)
     done = cli("check", "legal")
     assert done.returncode == 0, done.stderr
-
-
-REAL = {
-    "healthcare/sft/medquad_qa.jsonl": ("tune", {"prompt": "{question}", "response": "{answer}"}),
-    "healthcare/corpus/medquad_ghr_answers.jsonl": ("corpus", {"text": "{text}"}),
-    "healthcare/sft/mts_dialog_train.csv": ("tune", None),
-    "finance/corpus/fomc_minutes_2001_2014.jsonl": ("corpus", {"text": "{text}"}),
-    "finance/sft/banking77_train.csv": ("tune", {"prompt": "{text}", "response": "{category}"}),
-    "chemistry/sft/bbbp.csv": ("tune", {"prompt": "What is the p_np of {smiles}?", "response": "{p_np}"}),
-    "general/wikitext2_valid.txt": ("corpus", {"text": "{text}"}),
-}
-
-
-@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
-@pytest.mark.parametrize("path", REAL)
-def test_published_files_are_understood(path: str, legal: Path, cli: Run) -> None:
-    role, wanted = REAL[path]
-    asked = ["--map", "prompt={dialogue}", "--map", "response={section_text}", "--role", role] if wanted is None else []
-    done = cli("add", "legal", str(MIRROR / path), "--name", "real", *asked, *SAID)
-    assert done.returncode == 0, done.stderr
-    entry = entries(legal)["real"]
-    assert entry["role"] == role
-    assert wanted is None or {key: value for key, value in entry["map"].items() if key != "group"} == wanted
 
 
 def test_an_encoding_is_found_and_written_down(legal: Path, cli: Run, workplace: Path) -> None:

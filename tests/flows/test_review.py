@@ -119,10 +119,27 @@ def test_an_id_stands_once(clinic: Path, review: Review) -> None:
 
 def test_rows_without_a_verdict_stay_open(clinic: Path, review: Review) -> None:
     done = review(fill(Path("drafts.xlsx"), {2: {"verdict": "accept"}}))
-    assert "1 accepted, 0 corrected (0 of them pairs for preference tuning), 0 rejected, 2 open" in done.stdout
+    assert "1 accepted, 0 corrected (0 pairs for preference tuning), 0 rejected, 2 open" in done.stdout
     assert len(lines(clinic, "review-drafts")) == len(lines(clinic, "review-drafts-decisions")) == 1
     assert not (clinic / "data/review-drafts-preference.jsonl").exists()
     assert "review-drafts-preference" not in entries(clinic)
+
+
+def test_a_rejected_draft_is_the_worse_one_where_another_answers_the_same_and_else_says_that_it_feeds_nothing(clinic: Path) -> None:
+    made = batch(clinic)
+    first = made.drafts[0]
+    drafts = [first, first.model_copy(update={"answer": "twice an hour"}), made.drafts[1]]
+    made = made.model_copy(update={"drafts": drafts})
+    right, wrong, alone = made.numbered().items()
+    judged = [
+        reviewing.Judged(key, draft, verdict, draft.question, draft.answer, "")
+        for (key, draft), verdict in ((right, "accept"), (wrong, "reject"), (alone, "reject"))
+    ]
+    (pair,) = reviewing.preference_rows(judged, made, "A")
+    assert (pair["id"], pair["chosen"], pair["rejected"]) == (wrong[0], first.answer, "twice an hour")
+    feeds = [line["feeds"] for line in reviewing.decisions(judged, made, "drafts", "A", "2026-01-01", {})]
+    assert feeds[:2] == ["tune", f"preference, below {right[0]}"]
+    assert feeds[2].startswith("nothing: no draft")
 
 
 def test_a_corrected_question_makes_no_pair(clinic: Path, review: Review) -> None:

@@ -108,6 +108,18 @@ def test_a_conversation_that_is_too_long_is_a_piece_for_each_answer(tokenizer: T
     assert encoder.lost[""].truncated == 1
 
 
+def test_a_conversation_of_which_an_answer_is_left_out_is_part_too_long(tokenizer: Tokenizer) -> None:
+    row = {"history": said("who?", "a river " * 60), "prompt": "why?", "response": "no word"}
+    encoder = Encoder(tokenizer, 40)
+    (piece,) = encoder.exchange(row)
+    tally = encoder.tally
+    assert (tally.rows, tally.rows_too_long, tally.rows_part_too_long) == (1, 0, 1)
+    assert tally.tokens_given == len(piece["input_ids"]) + tally.tokens_truncated + tally.tokens_left_out
+    assert tally.tokens_left_out == encoder.lost[""].tokens_left_out > 60
+    assert encoder.exchange({"prompt": "why?", "response": "a river " * 60}) == []
+    assert (tally.rows, tally.rows_too_long, tally.rows_part_too_long) == (2, 1, 1)
+
+
 def test_a_template_that_rewrites_earlier_turns_is_a_piece_for_each_answer(tokenizer: Tokenizer) -> None:
     """As Qwen3's does, which takes earlier reasoning away."""
     tokenizer.chat_template = (

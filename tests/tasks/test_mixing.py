@@ -87,5 +87,7 @@ def test_what_does_not_fit_is_told_by_dataset(start: Model, workplace: Path) -> 
     long, short = made.drawn["long"], made.drawn["short"]
     assert (long.too_long, long.truncated) == (made.data["rows_too_long"], made.data["rows_truncated"])
     assert long.too_long in (1, 2)
+    assert long.tokens_left_out == made.data["tokens_left_out"] > 64 * long.too_long
+    assert "too long" in long.losses[0]
     assert long.tokens_truncated == made.data["tokens_truncated"] > 0
     assert (short.too_long, short.truncated, short.tokens_truncated) == (0, 0, 0)

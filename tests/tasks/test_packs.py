@@ -7,11 +7,12 @@ import pytest
 
 from tasks.check import CheckConfig, check
 from tasks.ingest import IngestConfig, ingest
-from tasks.lib import domain, packs, sources
+from tasks.lib import domain, failing, packs, sources
 from tasks.lib.domain import Expectations
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.frames import Frames
-from tasks.lib.records import Records
+from tasks.lib.records import Records, iterate
+from tests.datasets import ingested, reasons, resolved
 
 FILE = Path("expectations.yaml")
 DATES = packs.HOLD + "existing_dates"
@@ -58,11 +59,16 @@ def test_every_failing_row_of_a_sensitive_column_is_named(toy: Path) -> None:
 def test_every_pack_is_judged_where_the_data_have_the_column_and_only_there(toy: Path) -> None:
     (toy / "expectations.yaml").write_text(f"packs: [{', '.join(packs.PACKS)}]\n")
     made = check(CheckConfig(docs=False), domain.load("toy").expectations, read(toy, "what?"))
-    assert all(verdict.passed for verdict in made.verdicts)
-    judged = {(verdict.role, verdict.kwargs["column"]) for verdict in made.verdicts}
+    unseen = [verdict for verdict in made.verdicts if not verdict.passed]
+    assert [(verdict.role, verdict.observed.partition(";")[0]) for verdict in unseen] == [
+        ("tune", "0 molecules found in 202 rows"),
+        ("preference", "0 molecules found in 80 rows"),
+    ]
+    assert {verdict.severity for verdict in unseen} == {"warning"}
+    judged = {(verdict.role, verdict.kwargs["column"]) for verdict in made.verdicts if verdict.passed}
     assert judged == {("corpus", "text"), ("tune", "prompt"), ("tune", "response"), ("preference", "prompt"), ("preference", "answer")}
     expected = {name for entries in packs.PACKS.values() for name, _, _ in entries}
-    assert {verdict.expectation for verdict in made.verdicts} == expected
+    assert {verdict.expectation for verdict in made.verdicts if verdict.passed} == expected
 
 
 def test_a_critical_expectation_of_a_pack_stops_what_follows(toy: Path) -> None:
@@ -143,4 +149,38 @@ def test_the_shipped_domains_hold_what_their_pack_expects(name: str) -> None:
     loaded = domain.load(name)
     assert loaded.expectations.packs == ["text", name]
     made = check(CheckConfig(docs=False), loaded.expectations, ingest(IngestConfig(), sources.resolve(loaded, "starter", None)))
-    assert [verdict.sentence() for verdict in made.verdicts if not verdict.passed] == []
+    assert [verdict.sentence() for verdict in made.verdicts if not verdict.passed and verdict.severity != "info"] == []
+
+
+def test_molecules_of_declared_columns_are_judged_as_they_are_written(workplace: Path) -> None:
+    answers = {"CCO": 1, "C1CC": 2, "[Na+].[Cl-]": 3, "OCC": 4}
+    about = {"columns": {"s": "smiles"}, "map": {"prompt": "What is the solubility of {s}?", "response": "{v}"}}
+    rows = ingested(resolved(workplace, "d", "tune", [{"s": s, "v": str(v)} for s, v in answers.items()], **about))
+    assert reasons(rows) == {"d:2": "unreadable-smiles"}
+    assert [row["smiles"] for row in iterate(rows.path, "tune")] == [["CCO"], ["[Na+].[Cl-]"], ["OCC"]]
+    given = Expectations.model_validate(packs.expand({"packs": ["chemistry"]}, FILE))
+    found = {v.expectation: v for v in check(CheckConfig(docs=False), given, rows).verdicts if v.kwargs.get("column") == "smiles"}
+    told = {name.removeprefix(packs.HOLD): (v.judged, v.failing_ids, v.severity) for name, v in found.items()}
+    assert told == {
+        "readable_smiles": (3, [], "critical"),
+        "single_molecule_smiles": (3, ["d:3"], "info"),
+        "canonical_smiles": (3, ["d:3", "d:4"], "info"),
+    }
+    (salt,) = failing.failures([found[packs.HOLD + "single_molecule_smiles"]], rows.path, withheld=False)
+    assert salt.rows[0].fault == "2 fragments: [Na+].[Cl-]"
+
+
+def test_earlier_turns_are_judged_and_kept_back_where_prompts_are_sensitive(workplace: Path) -> None:
+    turns = [("user", "My card number is 4111 1111 1111 1112."), ("assistant", "Thanks"), ("user", "Zebra?"), ("assistant", "Yes")]
+    said = [{"role": role, "content": text} for role, text in turns]
+    rows = ingested(resolved(workplace, "d", "tune", [{"m": said}, {"m": said[2:]}], map={"messages": "{m}"}))
+    entry = {packs.HOLD + "valid_bank_identifiers": {"column": "history", "severity": "warning"}}
+    long = {"expect_column_values_to_be_between": {"column": "history_chars", "max_value": 20, "severity": "warning"}}
+    made = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry, long]}), rows)
+    assert [(verdict.judged, verdict.failing_ids) for verdict in made.verdicts] == [(1, ["d:1"])] * 2
+    assert "4111" in failing.failures(made.verdicts, rows.path, withheld=False)[0].rows[0].excerpt
+    assert "card" in made.profiles["d"].words
+    assert sum(made.profiles["d"].lengths["history"]) == 1
+    hidden = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [long], "sensitive": ["prompt"]}), rows)
+    assert "card" not in hidden.profiles["d"].words, "earlier turns are prompts too"
+    assert packs.expand({"packs": ["finance"]}, FILE)["tune"][0][packs.HOLD + "consistent_numbers"]["column"] == "history"

@@ -16,19 +16,20 @@ from tasks.align import AlignConfig, align
 from tasks.base import BaseConfig, Folder, Scratch, base
 from tasks.distill import DistillConfig, distill
 from tasks.evaluate import EvaluateConfig, evaluate
-from tasks.lib import models, store, tracking
+from tasks.lib import balance, models, store, tracking
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
 from tasks.lib.flow import Order
+from tasks.lib.mixing import EVEN, Draws
 from tasks.lib.model import Model
 from tasks.lib.packing import IGNORED, BlockCollator, Encoder
 from tasks.lib.page import Entry
 from tasks.lib.training import fit
 from tasks.lib.training_config import TrainingConfig
-from tasks.pretrain import Forgetting, PretrainConfig, pretrain
+from tasks.pretrain import Forgetting, PretrainConfig, mixture, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
-from tasks.tune import Lora, TuneConfig, tune
+from tasks.tune import Lora, TuneConfig, pieces, tune
 from tests.measure import answers_loss
 
 SMALL = Scratch(vocabulary=512, hidden=64, layers=4, heads=4, training=TrainingConfig(tokens=30_000, length=128, learning_rate=2e-3))
@@ -252,9 +253,26 @@ def test_rows_that_the_budget_does_not_reach_are_counted_and_shown(start: Model,
         assert made.data["rows_not_reached"] > 0
         assert made.data["rows"] == made.data["rows_seen"] + made.data["rows_not_reached"] + made.data["rows_too_long"]
         assert made.data["tokens"] == made.data["tokens_seen"] + made.data["tokens_not_reached"]
+        cut = [made.data[key] for key in balance.CUT]
+        assert made.data["tokens_given"] == made.data["tokens"] + sum(cut)
+        assert sum(drawn.replay_cut for drawn in made.drawn.values()) == made.data["replay_cut"]
         assert made.data["blocks"] == 4 + made.data["blocks_not_reached"]
         shown = Entry(made, None, store.find(made.id), None, shipped=False).packing
         assert shown["epochs"] == pytest.approx(4 / made.data["blocks"], abs=1e-3)
+    encoder = Encoder(models.load_tokenizer(start.path), 32)
+    exchanges, replayed, _ = pieces(encoder, data, TuneConfig(length=32), Draws(EVEN))
+    kept, tally = sum(len(piece["input_ids"]) for piece in (*exchanges, *replayed)), encoder.tally.facts()
+    assert tally["tokens_given"] == kept + sum(tally[key] for key in balance.CUT)
+    assert tally["replay_cut"] > 0, "the rest of the last document"
+    mixed, before = mixture(data, 0.1, 42, Draws(EVEN)), encoder.tally.replay_cut
+    assert mixed.counted["general_characters_cut"] == len(mixed.rest[0]) > 0
+    assert sum(len(piece["input_ids"]) for piece in mixed.pieces(encoder)) > 0
+    assert encoder.tally.replay_cut > before
+    honest = tune(TuneConfig(**two), start, data).data
+    with pytest.raises(StageError, match="tokens given to tune"):  # one token has appeared
+        balance.of_blocks("tune", honest["rows"], {**honest, "tokens_given": honest["tokens_given"] - 1}, honest)
+    with pytest.raises(StageError, match="rows given to tune"):  # one row has vanished
+        balance.of_blocks("tune", honest["rows"] + 1, honest, honest)
     aligned = align(AlignConfig(**two), start, data)
     assert (aligned.data["pairs_seen"], aligned.data["pairs_not_reached"]) == (4, aligned.data["pairs"] - 4)
 

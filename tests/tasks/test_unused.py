@@ -81,7 +81,7 @@ def test_the_card_puts_lost_datasets_first_and_waived_expectations_not() -> None
     said = DomainCard.model_validate({**about, "datasets": [one]})
     told = {"role": "tune", "expectation": "expect_table_row_count_to_be_between", "kwargs": {}, "severity": "critical", "passed": False}
     verdict = Verdict.model_validate({**told, "judged": 6, "failing": 0, "failing_ids": [], "observed": "6", "waived": "by A: known"})
-    page = card.render("toy", said, [line("good", 9), line("empty", 0, empty_answer=6)], [verdict], {})
+    page = card.render("toy", said, [line("good", 9), line("empty", 0, empty_answer=6)], card.Judged([verdict]), {})
     first = page.split("Fix this first")[1].split("</section>")[0]
     assert "nothing of dataset &#39;empty&#39; is used" in first
     assert "expect_table_row_count" not in first
