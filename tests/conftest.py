@@ -147,6 +147,12 @@ def toy(workplace: Path) -> Path:
     return write_toy(workplace)
 
 
+def git(folder: Path, *words: str) -> str:
+    """What a git command says, with an author of its own."""
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -209,4 +215,5 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = slmforge("adapt", "toy", cwd=place, PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "toy version 1" in done.stdout
+    assert "\n+ tune " in done.stdout
     return place
