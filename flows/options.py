@@ -22,3 +22,8 @@ def of_flow(command: Any) -> Any:
     return click.option(
         "--flow", type=click.Choice(["adapt", "rlhf", "classify"]), default="adapt", show_default=True, help="Which pipeline."
     )(command)
+
+
+def for_machines(what: str) -> Any:
+    """The option that prints JSON instead of what people read."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print JSON for machines: {what}.")
