@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -229,6 +230,7 @@ def test_the_report_is_one_file_that_names_every_model(adapted: Path) -> None:
     assert "<script" not in html
     for name in ("base", "pretrained", "tuned", "aligned", "student", "quantised"):
         assert name in html.lower()
+    assert len(re.findall(r"<td>cpu, \d+ threads?, \w+</td>", html)) == len(SCORED)  # where latency was measured
 
 
 def test_a_weight_in_the_card_trains_again_what_draws_by_it_and_reads_nothing_again(copy: Path) -> None:
