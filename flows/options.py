@@ -1,8 +1,11 @@
 """Options that several commands have."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def ordered(command: Any) -> Any:
@@ -24,6 +27,6 @@ def of_flow(command: Any) -> Any:
     )(command)
 
 
-def for_machines(what: str) -> Any:
+def for_machines(what: str) -> Callable[[F], F]:
     """The option that prints JSON instead of what people read."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print JSON for machines: {what}.")
