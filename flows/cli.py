@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flows import cli_data
-from flows.options import of_flow, ordered
+from flows.options import for_machines, of_flow, ordered
 from tasks.lib.environment import quiet
 from tasks.lib.errors import SlmforgeError
 
@@ -30,6 +30,10 @@ class Commands(click.Group):
             click.secho("error", fg="red", bold=True, err=True)
             click.echo(f"  wanted: {error}", err=True)
             ctx.exit(error.exit_code)
+
+
+RUN = "stages with state, id, reason and seconds, scores, report, version"
+DEPLOYED = "each deployment with domain, cron, first run and work pool"
 
 
 @click.group(cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES)
@@ -77,45 +81,49 @@ def plan(name: str, flow: str, as_json: bool, batches: int | None, **order: Any)
 @main.command()
 @click.argument("name")
 @ordered
-def adapt(name: str, **order: Any) -> None:
+@for_machines(RUN)
+def adapt(name: str, as_json: bool, **order: Any) -> None:
     """Adapt a model to domain NAME: the whole pipeline. What is cached is not done again."""
     from flows import commands
 
-    commands.run(commands.order(name, **order), "adapt")
+    commands.run(commands.order(name, **order), "adapt", as_json)
 
 
 @main.command()
 @click.argument("name")
 @ordered
-def rlhf(name: str, **order: Any) -> None:
+@for_machines(RUN)
+def rlhf(name: str, as_json: bool, **order: Any) -> None:
     """Adapt a model with rewards and reinforcement learning. What is cached is not done again."""
     from flows import commands
 
-    commands.run(commands.order(name, **order), "rlhf")
+    commands.run(commands.order(name, **order), "rlhf", as_json)
 
 
 @main.command()
 @click.argument("name")
 @ordered
-def classify(name: str, **order: Any) -> None:
+@for_machines(RUN)
+def classify(name: str, as_json: bool, **order: Any) -> None:
     """Make a classifier of domain NAME.
 
     It is made from an encoder (--config classify) or a decoder; what is cached is not done again.
     """
     from flows import commands
 
-    commands.run(commands.order(name, **order), "classify")
+    commands.run(commands.order(name, **order), "classify", as_json)
 
 
 @main.command()
 @click.argument("name")
 @ordered
 @click.option("--model", metavar="FOLDER|STAGE/ID", help="The model to score [the base of the configuration].")
-def evaluate(name: str, model: str | None, **order: Any) -> None:
+@for_machines("stages and scores")
+def evaluate(name: str, model: str | None, as_json: bool, **order: Any) -> None:
     """Score any model on the suite of domain NAME."""
     from flows import commands
 
-    commands.evaluate(commands.order(name, **order), model)
+    commands.evaluate(commands.order(name, **order), model, as_json)
 
 
 @main.command()
@@ -141,11 +149,13 @@ def show(name: str, stage: str | None, version: str | None, **order: Any) -> Non
 @click.argument("stage")
 @ordered
 @of_flow
-def why(name: str, stage: str, flow: str, **order: Any) -> None:
+@for_machines("the stages with state, id and reason, and the first one to run")
+def why(name: str, stage: str, flow: str, as_json: bool, **order: Any) -> None:
     """Say why a stage is cached or will run: the field that changed."""
     from flows import commands
+    from flows import why as saying
 
-    commands.why(commands.order(name, **order), flow, stage)
+    saying.why(commands.order(name, **order), flow, stage, as_json)
 
 
 @main.command()
@@ -185,6 +195,7 @@ def ui(once: bool) -> None:
 @click.option("--edition", type=click.Choice(["starter", "full"]), help="Which datasets.")
 @click.option("--mirror", metavar="DIR", envvar="SLMFORGE_MIRROR", help="A folder that holds published files.")
 @click.option("--cron", metavar="CRON", help="Instead of the card's schedule.")
+@for_machines(DEPLOYED)
 def deploy(names: tuple[str, ...], **options: Any) -> None:
     """Schedule the retraining of domains NAMES with Prefect. Without a name: of all that have a schedule."""
     from flows import serve

@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from flows import machines, running
 from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
@@ -24,68 +26,50 @@ def page(name: str) -> Flow[Any]:
     return found
 
 
-def run(asked: Order, flow: str) -> None:
+def run(asked: Order, flow: str, as_json: bool) -> None:
     """Run a whole pipeline; when every stage is cached, say so without starting anything."""
     from flows import planning
+    from tasks.lib import preflight
 
     started = time.monotonic()
     job = page(flow).job(asked)
-    report = f"{asked.domain}-classifier" if flow == "classify" else asked.domain
     planner = page(flow).plan(job)
     if missing := planning.missing(job, flow):
         raise ConfigError(
             f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
         )
-    if planner.all_cached:
-        from tasks.lib import journal
-
-        with journal.opened(asked, flow) as entry:
-            entry.all_cached("CACHED", planner.artifacts)
-        for row in planner.rows:
-            print(f"= {row.name:<18} cached  {row.id}  made {str(row.made.get('ended', ''))[:19]}")
-        _finish(report, planner.rows[-1].id)
-        print(f"nothing to do: {len(planner.rows)} stages cached, {time.monotonic() - started:.2f} s")
+    if not planner.all_cached:
+        preflight.require(job, planner)
+    stages = running.stages(page(flow), asked, planner, as_json)
+    # put where it is easy to find
+    report = store.publish(f"{asked.domain}-classifier" if flow == "classify" else asked.domain, stages[-1]["id"])
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(machines.outcome(asked, flow, stages, report, seconds), indent=1))
         return
-    from tasks.lib import preflight
-
-    preflight.require(job, planner)
-    made = run_flow(page(flow), asked)
-    _finish(report, made["artifact"])
-    print(f"done in {time.monotonic() - started:.0f} s")
+    print(f"report: {report}")
+    print(f"nothing to do: {len(stages)} stages cached, {seconds:.2f} s" if planner.all_cached else f"done in {seconds:.0f} s")
 
 
-def run_flow(flow: Flow[Any], asked: Order, *, silent: bool = False) -> dict[str, str]:
-    """Run a flow in this process, with a Prefect server that is there or is started; `silent` keeps stdout for machines."""
-    from flows import screen
-    from tasks.lib import servers
-    from tasks.lib.environment import keep_heap
-
-    keep_heap()
-    lease = servers.Lease()
-    try:
-        with screen.console.status("starting Prefect"):
-            servers.prefect_api()
-            from tasks.lib import orchestrate  # only now: Prefect reads PREFECT_API_URL when it is imported
-        return orchestrate.run_here(flow, asked, (lambda event: None) if silent else screen.story, lease.name)
-    finally:
-        lease.release()
-
-
-def _finish(name: str, report: str) -> None:
-    """Put the report where it is easy to find, and say where."""
-    print(f"report: {store.publish(name, report)}")
-
-
-def evaluate(asked: Order, model: str | None) -> None:
-    """Score a model and print its scores."""
+def evaluate(asked: Order, model: str | None, as_json: bool) -> None:
+    """Score a model and print its scores; when they are in the store, without starting anything."""
     from flows import screen
     from tasks.lib.score import TaskScore
 
-    made = run_flow(page("evaluate"), asked if model is None else upon(asked, model))
-    record = store.find(made["artifact"])
-    for task in [*record.facts["tasks"], *record.facts["general"]] if record else []:
+    started = time.monotonic()
+    scored = asked if model is None else upon(asked, model)
+    stages = running.stages(page("evaluate"), scored, page("evaluate").plan(page("evaluate").job(scored)), as_json)
+    if as_json:
+        print(json.dumps(machines.outcome(asked, "evaluate", stages, None, time.monotonic() - started), indent=1))
+        return
+    record = store.find(stages[-1]["id"])
+    facts = record.facts if record else {"tasks": [], "general": []}
+    for task in [*facts["tasks"], *facts["general"]]:
         said = TaskScore.model_validate(task).sentence().replace("; ", "\n    ")  # the score; what it stands beside
         screen.console.print(f"{task['task']:<32} {said}", soft_wrap=True)
+    for name in machines.BITS:
+        if facts.get(name) is not None:
+            screen.console.print(f"{name.replace('_', ' '):<32} {facts[name]:.3f}")
 
 
 def upon(asked: Order, model: str) -> Order:
@@ -130,8 +114,6 @@ def show(asked: Order, stage: str | None, version: str | None = None) -> None:
 
 
 def _yaml(content: dict[str, Any]) -> None:
-    import sys
-
     from ruamel.yaml import YAML
 
     YAML(typ="safe", pure=True).dump(content, sys.stdout)
@@ -147,26 +129,6 @@ def _last(domain: str, stage: str) -> store.Record:
             f"the last artifact of stage {stage!r} in {domain}", f"stages that have run: {known}", "run `slmforge adapt` first"
         )
     return record
-
-
-def why(asked: Order, flow: str, stage: str) -> None:
-    """Say why a stage is cached or will run."""
-    rows = page(flow).plan(page(flow).job(asked)).rows
-    found = [row for row in rows if row.name == stage or row.name.split(":")[0] == stage]
-    if not found:
-        raise ConfigError(f"stage {stage!r}", f"no such stage in {flow}", f"one of: {', '.join(row.name for row in rows)}")
-    last = history.read(asked.domain)
-    for row in found:
-        if row.state == "cached":
-            made = last.get(row.name, {})
-            print(
-                f"{row.name}: cached ({row.id}); it was made {str(row.made.get('ended', ''))[:19]} because {row.made.get('cause') or made.get('cause')}"
-            )
-            continue
-        print(f"{row.name}: will run because {row.reason}")
-    first = next((row for row in rows if row.state == "run" and not row.reason.endswith("will run")), None)
-    if first is not None and first not in found:
-        print(f"the first cause: {first.name} will run because {first.reason}")
 
 
 def new(name: str) -> None:

@@ -1,8 +1,11 @@
 """Options that several commands have."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def ordered(command: Any) -> Any:
@@ -22,3 +25,8 @@ def of_flow(command: Any) -> Any:
     return click.option(
         "--flow", type=click.Choice(["adapt", "rlhf", "classify"]), default="adapt", show_default=True, help="Which pipeline."
     )(command)
+
+
+def for_machines(what: str) -> Callable[[F], F]:
+    """The option that prints JSON instead of what people read."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print JSON for machines: {what}.")

@@ -1,5 +1,6 @@
 """Screens and schedules: `slmforge ui` and `slmforge deploy`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -67,7 +68,7 @@ def _start_mlflow() -> tuple[subprocess.Popen[bytes], str]:
     return server, address
 
 
-def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str | None, cron: str | None) -> None:
+def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str | None, cron: str | None, as_json: bool) -> None:
     """Register one Prefect deployment of `retrain` per domain, on a process work pool."""
     if not os.environ.get("PREFECT_API_URL"):
         raise ConfigError(
@@ -77,6 +78,7 @@ def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str
         )
     from tasks.lib import deployments
 
+    found = []
     for name in names or _scheduled():
         schedule = cron or domain.load(name).card.schedule
         if schedule is None:
@@ -87,7 +89,12 @@ def deploy(names: tuple[str, ...], config: str | None, edition: Any, mirror: str
             raise ConfigError("a cron schedule", str(error), "correct --cron") from error
         order = Order(name, config, (), edition, None if mirror is None else str(Path(mirror).absolute()))
         made, first = deployments.deploy(order, schedule)
-        print(f"{made}  cron {schedule!r}  first run {first:%Y-%m-%d %H:%M %Z}  work pool {deployments.POOL!r}")
+        found.append({"deployment": made, "domain": name, "cron": schedule, "first_run": first.isoformat(), "work_pool": deployments.POOL})
+        if not as_json:
+            print(f"{made}  cron {schedule!r}  first run {first:%Y-%m-%d %H:%M %Z}  work pool {deployments.POOL!r}")
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
     print(f"start a worker where the domains and their runs lie: prefect worker start --pool {deployments.POOL}")
 
 

@@ -113,11 +113,12 @@ def _trials(asked: Order, grid: dict[str, list[Any]], until: str) -> list[Trial]
 
 def _run(page: Flow[Any], one: Trial, child: tracking.RunWriter, *, silent: bool) -> None:
     """Run one trial; what is wrong with it is its result."""
-    from flows import commands
+    from flows import running, screen
 
     child.params(one.values)
     try:
-        one.artifact = commands.run_flow(page, one.order, silent=silent)["artifact"]
+        listener = (lambda event: None) if silent else screen.story
+        one.artifact = running.run_flow(page, one.order, listener, silent=silent)["artifact"]
     except SlmforgeError as error:
         one.error = journal.in_a_line(error)
         child.tags({"slmforge.error": one.error})

@@ -8,15 +8,15 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra import bench_data
+from infra import bench_commands, bench_data
 from tasks.lib.environment import keep_heap, quiet
 
 STEPS, BATCH, LENGTH, SKIP = 14, 8, 512, 4
@@ -30,16 +30,24 @@ def main() -> None:
     parser.add_argument("worker", nargs="?", choices=CANDIDATES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/cpu.md"))
+    parser.add_argument("--only", choices=["training", "commands", "data"], help="one part, printed and not written")
     parser.add_argument("--gigabytes", type=float, default=10, help="the larger of the two corpora that are made on the fly")
     given = parser.parse_args()
     quiet()
     if given.worker:
         print(json.dumps({"tokens_per_second": work(given.worker)}))
         return
-    lines = [f"# Benchmarks\n\nMachine: {machine()}\n", *training(given.rounds), *commands(given.rounds)]
-    lines += bench_data.section(given.gigabytes, given.rounds)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    parts: dict[str, Callable[[], list[str]]] = {
+        "training": lambda: training(given.rounds),
+        "commands": lambda: bench_commands.section(given.rounds),
+        "data": lambda: bench_data.section(given.gigabytes, given.rounds),
+    }
+    lines = [f"# Benchmarks\n\nMachine: {machine()}\n"]
+    for name, measured in parts.items():
+        lines += measured() if given.only in (None, name) else []
+    if given.only is None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
@@ -121,12 +129,11 @@ def _loop(model: Any, collate: Any, blocks: Any, *, isolated: bool) -> float:
 
 def _fit(model: Any, tokenizer: Any, blocks: Any, name: str) -> float:
     """Median seconds of a step of a stage's own training call."""
-    from transformers import TrainerCallback
-
     from tasks.lib import training
+    from tasks.lib.curve import Curve
     from tasks.lib.training_config import TrainingConfig
 
-    class Clock(training.Curve):
+    class Clock(Curve):
         """Notes when each step ends."""
 
         ends: list[float] = []
@@ -135,29 +142,10 @@ def _fit(model: Any, tokenizer: Any, blocks: Any, name: str) -> float:
             """Note the time."""
             Clock.ends.append(time.perf_counter())
 
-    assert issubclass(Clock, TrainerCallback)
-    training.Curve = Clock  # type: ignore[misc]  # the measured call is the stage's own, only its callback notes times
+    vars(training)["Curve"] = Clock  # the measured call is the stage's own, only its callback notes times
     training.fit(model, tokenizer, blocks, TrainingConfig(batch=BATCH, length=LENGTH), name)
     steps = [b - a for a, b in zip(Clock.ends, Clock.ends[1:], strict=False)]
     return statistics.median(steps[SKIP - 1 :])
-
-
-def commands(rounds: int) -> list[str]:
-    """Whole-process seconds of the command line where nothing has to be done, beside a bare interpreter."""
-    slmforge = shutil.which("slmforge", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") or "slmforge"
-    wanted = {"python -c pass": [sys.executable, "-c", "pass"], "slmforge --help": [slmforge, "--help"]}
-    if (Path(os.environ.get("SLMFORGE_RUNS", "runs")) / "domains" / "healthcare.json").is_file():
-        wanted["slmforge adapt healthcare --config demo (all cached)"] = [slmforge, "adapt", "healthcare", "--config", "demo"]
-    times: dict[str, list[float]] = {name: [] for name in wanted}
-    for _ in range(max(3, rounds)):
-        for name, command in wanted.items():
-            started = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=True)
-            times[name].append(time.perf_counter() - started)
-    lines = ["\n## Commands, whole process\n", "| command | seconds (median) | ratio to a bare interpreter |", "|---|---:|---:|"]
-    bare = statistics.median(times["python -c pass"])
-    lines += [f"| `{name}` | {statistics.median(found):.2f} | {statistics.median(found) / bare:.1f} |" for name, found in times.items()]
-    return lines
 
 
 if __name__ == "__main__":

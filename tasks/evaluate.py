@@ -37,7 +37,7 @@ class EvaluateConfig(StageConfig):
         le=1,
         description="fall of the share of general tasks' rows that are right against the base that the report accepts",
     )
-    speed_tokens: int = Field(default=48, ge=4, description="tokens decoded to measure speed")
+    speed_tokens: int = Field(default=16, ge=2, description="tokens decoded in each of three measurements of speed")
     batch: int = Field(default=16, ge=1, json_schema_extra=RUNTIME)
     device: str = Field(default="auto", json_schema_extra=RUNTIME)
 
@@ -59,7 +59,7 @@ class Scores(Artifact):
     no_untrained: str | None = None  # why that is not measured
 
 
-@stage(version="5", label="model", needs=("models", "scoring", "quantization", "labels", "baselines"))
+@stage(version="6", label="model", needs=("models", "scoring", "latency", "quantization", "labels", "baselines"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
     """Score a model on the domain's tasks and on held-out domain and general text.
 
@@ -69,7 +69,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     """
     import torch
 
-    from tasks.lib import models, scoring, tracking
+    from tasks.lib import latency, models, scoring, tracking
 
     sets = {name: data.eval_file(name) for name in data.eval_sets}
     held_out = {
@@ -94,7 +94,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
     answers = [_answered(network, tokenizer, row) for row in progress.rows(prompts, "sample answers", len(prompts), " answers")]
     sample = prompts[0]["prompt"] if prompts else "The"
-    tracking.measure(decode_tokens_per_second=round(scoring.decode_speed(network, tokenizer, sample, cfg.speed_tokens), 1))
+    tracking.measure(**latency.latency(network, tokenizer, sample, cfg.speed_tokens))  # last: it moves the model
     tracking.measure(**{f"task_{score.task}_untrained": score.value for score in untrained if score.value is not None})
     return Scores(
         subject=model.stage,

@@ -36,7 +36,7 @@ class Page(Artifact):
         return self.path / VIEW / "report.html"
 
 
-@stage(version="4")
+@stage(version="5")
 def report(
     out: Path, cfg: ReportConfig, duties: Duties, checked: Checked, models: tuple[Model, ...], scores: tuple[Scores, ...], version: Version
 ) -> Page:

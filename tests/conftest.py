@@ -157,6 +157,12 @@ def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examine, "_ask", lambda subject, question: json.loads(json.dumps(examine.SUBJECTS[subject](question))))
 
 
+def git(folder: Path, *words: str) -> str:
+    """What a git command says, with an author of its own."""
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -266,5 +272,6 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             made = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=900)
             assert made.returncode == 0, made.stderr + made.stdout
             assert "toy version 1" in made.stdout
+            assert "\n+ tune " in made.stdout
             done.touch()
     return place

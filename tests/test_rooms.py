@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -112,25 +113,60 @@ def test_the_generated_reference_is_fresh() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def installed(wheel: Path, place: Path) -> Path:
+    """An environment of its own with the wheel, which finds the libraries of this one; returns its folder of commands.
+
+    What is installed in place in this environment is hidden: in a folder that a .pth file adds, other .pth files are not read.
+    """
+    python = place / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "-q"]
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True, capture_output=True)
+    site = subprocess.run([python, "-c", "import site; print(site.getsitepackages()[0])"], check=True, capture_output=True, text=True)
+    paths = sysconfig.get_paths()
+    (Path(site.stdout.strip()) / "libraries.pth").write_text(f"{paths['purelib']}\n{paths['platlib']}\n")
+    return python.parent
+
+
+def called(*command: str | Path, cwd: Path, runs: Path) -> str:
+    """What a command prints that knows nothing of this process's paths."""
+    environment = {"SLMFORGE_RUNS": str(runs), "PATH": "/usr/bin:/bin", "PREFECT_HOME": str(runs / "prefect")}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+WHERE = "import flows, tasks.lib.places as places; print(flows.__file__, places.__file__)"
+
+
 def test_the_wheel_works_with_the_source_hidden(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as content:
-        names = content.namelist()
-        content.extractall(tmp_path / "site")
+    names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"flows", "tasks", next(n for n in names if "dist-info" in n).split("/")[0]}
-    program = (
-        "import sys, flows, tasks\n"
-        f"assert flows.__file__.startswith({str(tmp_path)!r}) and tasks.__file__.startswith({str(tmp_path)!r})\n"
-        "from flows.cli import main\nmain(sys.argv[1:])"
-    )
-    (tmp_path / "empty").mkdir()
-    for words in (["plan", "finance", "--json", "--config", "demo"], ["check", "chemistry", "--json"]):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *words], cwd=tmp_path / "empty", capture_output=True, text=True, check=False,
-            env={"PYTHONPATH": str(tmp_path / "site"), "SLMFORGE_RUNS": str(tmp_path / "runs"), "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("{")
     assert {"tasks/lib/templates/report.html.jinja", "tasks/shipped/infra/deepspeed/zero3.json"} <= set(names)
+
+    commands, empty, runs = installed(wheel, tmp_path / "environment"), tmp_path / "empty", tmp_path / "runs"
+    empty.mkdir()
+    lie = called(commands / "python", "-c", WHERE, cwd=empty, runs=runs).split()
+    assert all(Path(file).is_relative_to(tmp_path / "environment") for file in lie), lie
+    assert "adapt" in called(commands / "slmforge", "--help", cwd=empty, runs=runs)
+    for words in (["plan", "healthcare", "--json", "--config", "demo"], ["check", "chemistry", "--json"]):
+        assert called(commands / "slmforge", *words, cwd=empty, runs=runs).startswith("{")
+    served = "from flows import served; print(served.__file__, served.retrain.name)"  # what a worker imports
+    file, name = called(commands / "python", "-c", served, cwd=empty, runs=runs).split()
+    assert (Path(file).is_relative_to(tmp_path / "environment"), name) == (True, "retrain")
+    assert not list(empty.iterdir())
+
+
+def test_an_editable_install_runs_the_checkout(tmp_path: Path) -> None:
+    build = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    commands, runs = installed(wheel, tmp_path / "environment"), tmp_path / "runs"
+    assert [Path(file) for file in called(commands / "python", "-c", WHERE, cwd=tmp_path, runs=runs).split()] == [
+        ROOT / "flows/__init__.py",
+        ROOT / "tasks/lib/places.py",
+    ]
+    assert called(commands / "slmforge", "plan", "healthcare", "--json", "--config", "demo", cwd=tmp_path, runs=runs).startswith("{")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import yaml
+from tasks.lib import config
 
 Row: TypeAlias = dict[str, str]
 Slot: TypeAlias = Sequence[str]  # one fact, worded in several ways
@@ -24,8 +24,7 @@ BOM = "\ufeff"
 
 def facts(domain: str) -> dict[str, Any]:
     """The fact table of a domain, as its YAML file gives it."""
-    text = (FACTS / f"{domain}.yaml").read_text(encoding="utf-8")
-    return cast("dict[str, Any]", yaml.safe_load(text))
+    return cast("dict[str, Any]", config.read_yaml(FACTS / f"{domain}.yaml"))
 
 
 def seeded(name: str) -> random.Random:

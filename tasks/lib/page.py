@@ -64,6 +64,11 @@ class Entry:
         return self.scored.measured.get("decode_tokens_per_second") if self.scored else None
 
     @property
+    def latency(self) -> dict[str, Any]:
+        """How long it takes to answer, and where that was measured."""
+        return self.scored.measured if self.scored else {}
+
+    @property
     def packing(self) -> dict[str, float]:
         """What became of rows and tokens; the passes over them, and all of the base's, are among the measurements."""
         facts = {key: self.measured[key] for key in PACKING if key in self.measured}
@@ -268,7 +273,7 @@ def _drawings(entries: Sequence[Entry], contest: Contest) -> dict[str, Any]:
         "attempts": [(entry, tried) for entry in entries for tried in entry.measured.get("forgetting", ())],
         "bits_plot": plots.lines(names, bits, "bits per byte of each model") if known else None,
         "sizes_plot": plots.bars(sizes, "weights in MB", digits=1),
-        "speeds_plot": plots.bars(speeds, "tokens decoded a second") if any(dot.value for dot in speeds) else None,
+        "speeds_plot": plots.bars(speeds, "tokens decoded a second, one sequence") if any(dot.value for dot in speeds) else None,
     }
 
 

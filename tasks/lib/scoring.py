@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,22 +241,6 @@ def _nats(model: Any, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]])
         logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
     losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return float((losses * mask[:, 1:].flatten()).sum())
-
-
-@torch.inference_mode()
-def decode_speed(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int) -> float:
-    """Tokens a second of greedy decoding, one sequence at a time, after a warm-up."""
-    inputs = tokenizer(prompt, return_tensors="pt", truncation=True, max_length=128).to(model.device)
-    settings: dict[str, Any] = {
-        "do_sample": False,
-        "min_new_tokens": tokens,
-        "max_new_tokens": tokens,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    model.generate(**inputs, **{**settings, "max_new_tokens": 4, "min_new_tokens": 4})
-    started = time.perf_counter()
-    model.generate(**inputs, **settings)
-    return tokens / (time.perf_counter() - started)
 
 
 @torch.inference_mode()

@@ -10,6 +10,9 @@ from tasks.lib import journal, tracking
 from tasks.lib.execute import Event, Session
 from tasks.lib.flow import Flow, Job, Order
 from tasks.lib.provenance import provenance
+from tasks.lib.store import Record
+
+NOTE = "mlflow.note.content"  # what MLflow shows as a run's description
 
 
 @contextmanager
@@ -63,16 +66,33 @@ def _tracked(page: Flow[Any], order: Order, job: Job[Any], tags: dict[str, str],
         yield current
         status = "FINISHED"
     finally:
-        cached = {f"slmforge.cached.{e.name}": _made_by(e.record) for e in current.events if e.state == "cached" and e.record}
-        writer.tags({**cached, **{f"slmforge.made.{e.name}": e.record.id for e in current.events if e.state == "made" and e.record}})
+        writer.tags(_stood_on(current.events))
         writer.end(status)
         if courier is not None:
             courier.finish()
 
 
-def _made_by(record: Any) -> str:
+def _stood_on(events: list[Event]) -> dict[str, str]:
+    """What each stage of the run stood on: a tag for machines, and a table that MLflow shows as the run's description."""
+    tags, lines = {}, ["| stage | state | artifact | made by the MLflow run |", "|---|---|---|---|"]
+    for event in events:
+        record = event.record
+        if record is None:
+            continue
+        run = "below this one" if event.state != "cached" else "none: no run was tracked"
+        if event.state == "cached" and (key := record.made.get("key")):
+            run = f"`{tracking.run_id(key) or f'with the tag slmforge.key = {key}'}`"  # which waits to be delivered
+        lines.append(f"| {event.name} | {event.state} | `{record.id}` | {run} |")
+        if event.state == "cached":
+            tags[f"slmforge.cached.{event.name}"] = _made_by(record)
+        elif event.state == "made":
+            tags[f"slmforge.made.{event.name}"] = record.id
+    return {**tags, NOTE: "\n".join(lines)}
+
+
+def _made_by(record: Record) -> str:
     """How a cached stage names the run that made it."""
-    made = record.made
-    run = tracking.run_id(made["key"]) if made.get("key") else None
+    made, key = record.made, record.made.get("key")
+    run = tracking.run_id(key) if key else None
     prefect = made.get("prefect.task_run_id")
-    return json.dumps({"artifact": record.id, "mlflow_run": run, "prefect_task_run": prefect, "at": made.get("ended")})
+    return json.dumps({"artifact": record.id, "mlflow_run": run, "key": key, "prefect_task_run": prefect, "at": made.get("ended")})

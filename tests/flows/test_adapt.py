@@ -1,6 +1,8 @@
 """The whole pipeline on the toy domain, through the command line, Prefect and MLflow; then what must not run again."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +58,24 @@ def test_the_plan_names_every_stage_as_cached(adapted: Path) -> None:
     assert {row["state"] for row in rows.values()} == {"cached"}
 
 
+def test_machines_are_told_of_a_cached_run_and_its_scores_as_people_are(adapted: Path) -> None:
+    told = json.loads(slmforge("adapt", "toy", "--json", cwd=adapted).stdout)
+    assert [(row["stage"], row["state"]) for row in told["stages"]] == [(name, "cached") for name in ALL]
+    assert [scored["subject"] for scored in told["scores"]] == SCORED
+    version = json.loads(next((adapted / "runs/artifacts/register").glob("*/artifact.json")).read_text())["facts"]
+    assert told["version"] == version
+    assert Path(told["report"]).is_file()
+    # the base is scored already: nothing is started for it
+    scored = json.loads(slmforge("evaluate", "toy", "--json", cwd=adapted).stdout)
+    assert (scored["scores"], scored["stages"][-1]["stage"]) == (told["scores"][:1], "evaluate:base")
+    said = " ".join(slmforge("evaluate", "toy", cwd=adapted).stdout.split())
+    (base,) = scored["scores"]
+    assert f"domain bits per byte {base['domain_bits_per_byte']:.3f} general bits per byte {base['general_bits_per_byte']:.3f}" in said
+    assert f"colour acc {base['tasks'][0]['value']:.3f}" in said
+    known = json.loads(slmforge("why", "toy", "tune", "--json", cwd=adapted).stdout)
+    assert (known["stages"][0]["cause"], known["first_cause"]) == ("it has not run before in this domain", None)
+
+
 def test_runtime_fields_and_a_moved_folder_run_nothing_again(copy: Path) -> None:
     assert to_run(copy, "pretrain.workers=1", "tune.device=cpu", "evaluate.batch=4", "check.docs=false") == []
 
@@ -68,6 +88,9 @@ def test_a_changed_align_field_runs_align_and_what_follows(copy: Path) -> None:
     said = slmforge("why", "toy", "align", "align.method.beta=0.3", cwd=copy).stdout
     assert "config.method.beta: 0.1 -> 0.3" in said
     assert "the first cause: align" in slmforge("why", "toy", "register", "align.method.beta=0.3", cwd=copy).stdout
+    told = json.loads(slmforge("why", "toy", "register", "align.method.beta=0.3", "--json", cwd=copy).stdout)
+    assert [(row["stage"], row["state"]) for row in told["stages"]] == [("register", "run")]
+    assert told["first_cause"] == {"stage": "align", "reason": "config.method.beta: 0.1 -> 0.3"}
 
 
 def test_one_added_row_runs_from_ingest_and_not_the_base(copy: Path) -> None:
@@ -84,9 +107,33 @@ def test_a_deleted_artifact_is_made_again_and_what_follows_stays(copy: Path) -> 
     gone = planned(copy)["clean"]["id"]
     shutil.rmtree(copy / "runs/artifacts" / gone)
     assert planned(copy)["clean"]["reason"] == "its artifact is gone from the store"
-    done = slmforge("adapt", "toy", cwd=copy)
+    done = slmforge("adapt", "toy", "--json", cwd=copy)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("+")] == ["clean"]
+    told = json.loads(done.stdout)
+    stages = {row["stage"]: row for row in told["stages"]}
+    assert {name: row["state"] for name, row in stages.items()} == {**dict.fromkeys(ALL, "cached"), "clean": "made"}
+    assert (stages["clean"]["id"], stages["clean"]["reason"]) == (gone, "its artifact is gone from the store")
+    assert stages["clean"]["seconds"] > 0
+    assert (told["version"]["version"], told["report"]) == ("1", str(copy / "runs/reports/toy.html"))
+    names_the_runs_that_made_what_is_cached(MlflowClient(f"sqlite:///{copy / 'runs/tracking/mlflow.db'}"))
+
+
+def names_the_runs_that_made_what_is_cached(mlflow: MlflowClient) -> None:
+    """The second run of the flow has a child for the stage that it made; its tags and description lead to the first's for the rest."""
+    runs = mlflow.search_runs([mlflow.get_experiment_by_name("toy").experiment_id], order_by=["attributes.start_time ASC"])
+    first, second = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children: dict[str, dict[str, str]] = {first.info.run_id: {}, second.info.run_id: {}}
+    for run in runs:
+        if parent := run.data.tags.get("mlflow.parentRunId"):
+            children[parent][run.info.run_name] = run.info.run_id
+    assert set(children[second.info.run_id]) == {"clean"}
+    cached = {k.removeprefix("slmforge.cached."): json.loads(v) for k, v in second.data.tags.items() if k.startswith("slmforge.cached.")}
+    assert cached.keys() == set(ALL) - {"clean"}
+    made = children[first.info.run_id]
+    assert {name: told["mlflow_run"] for name, told in cached.items()} == {name: run for name, run in made.items() if name != "clean"}
+    _, _, *lines = second.data.tags["mlflow.note.content"].splitlines()  # what MLflow shows as the run's description
+    shown = {name: (state, run) for name, state, _, run in ([cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines)}
+    assert shown == {name: ("cached", run) for name, run in made.items()} | {"clean": ("made", "below this one")}
 
 
 def test_a_plan_with_a_blocker_ends_with_its_own_exit_code(copy: Path) -> None:
@@ -103,7 +150,7 @@ def mlflow(adapted: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{adapted / 'runs/tracking/mlflow.db'}")
 
 
-def test_mlflow_has_a_parent_run_with_a_child_run_for_every_stage(mlflow: MlflowClient) -> None:
+def test_mlflow_has_a_parent_run_with_a_child_run_for_every_stage(mlflow: MlflowClient, adapted: Path) -> None:
     experiment = mlflow.get_experiment_by_name("toy")
     runs = mlflow.search_runs([experiment.experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -114,13 +161,16 @@ def test_mlflow_has_a_parent_run_with_a_child_run_for_every_stage(mlflow: Mlflow
     tuned = children["tune"]
     assert tuned.data.params["epochs"] == "1.0"
     assert len(mlflow.get_metric_history(tuned.info.run_id, "loss")) > 5
-    inputs = {tag.value for given in tuned.inputs.dataset_inputs for tag in given.tags}
-    assert inputs == {"model", "data"}
+    record = json.loads(next((adapted / "runs/artifacts/tune").glob("*/artifact.json")).read_text())
+    inputs = {tag.value: given.dataset.digest for given in tuned.inputs.dataset_inputs for tag in given.tags}
+    assert inputs == {name: record["inputs"][name]["digest"][:36] for name in ("model", "data")}  # as much as MLflow's column holds
     assert {"slmforge.digest", "slmforge.artifact", "prefect.flow_run_id", "prefect.task_run_id"} <= tuned.data.tags.keys()
     files = {entry.path for entry in mlflow.list_artifacts(tuned.info.run_id)}
     assert "artifact.json" in files
-    sources = {given.dataset.name for given in children["ingest"].inputs.dataset_inputs}
-    assert sources == {"documents", "colours", "ratings", "general"}
+    sources = {given.dataset.name: given.dataset for given in children["ingest"].inputs.dataset_inputs}
+    assert sources.keys() == {"documents", "colours", "ratings", "general"}
+    content = hashlib.sha256((adapted / "domains/toy/data/colours.csv").read_bytes()).hexdigest()
+    assert (sources["colours"].digest, json.loads(sources["colours"].source)["sha256"]) == (content[:36], content)
 
 
 def test_the_model_version_carries_a_lineage_back_to_every_source_file(mlflow: MlflowClient, adapted: Path, tmp_path: Path) -> None:
@@ -184,6 +234,7 @@ def test_the_report_is_one_file_that_names_every_model(adapted: Path) -> None:
     assert "<script" not in html
     for name in ("base", "pretrained", "tuned", "aligned", "student", "quantised"):
         assert name in html.lower()
+    assert len(re.findall(r"<td>cpu, \d+ threads?, \w+</td>", html)) == len(SCORED)  # where latency was measured
 
 
 def test_a_weight_in_the_card_trains_again_what_draws_by_it_and_reads_nothing_again(copy: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def test_a_schedule_that_is_none_is_refused(toy: Path, workplace: Path) -> None:
     assert done.returncode == 2
     assert "schedule: " in done.stderr
     assert "'61 3 * * 1' is no cron schedule" in done.stderr
+
+
+def test_machines_are_told_of_a_deployment_and_its_first_run(toy: Path, workplace: Path) -> None:
+    done = slmforge("deploy", "toy", "--json", cwd=workplace)  # with the tests' server; no worker takes its runs
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout)
+    first = datetime.fromisoformat(made.pop("first_run"))
+    assert made == {"deployment": "retrain/toy", "domain": "toy", "cron": "0 3 * * 1", "work_pool": "slmforge"}
+    assert (first.weekday(), first.hour, first > datetime.now(UTC)) == (0, 3, True)
 
 
 @pytest.mark.parametrize("command", ["adapt", "deploy"])

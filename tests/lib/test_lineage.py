@@ -1,5 +1,6 @@
 """The lineage says what is declared and judged now; a version that is found again keeps the lineage it was registered with."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from flows.adapt import adapt
 from flows.prepare import prepare
 from tasks.check import Checked
 from tasks.evaluate import Scores
-from tasks.lib import delivery, digests, lineage, local_registry, registry, store, tracking, tracking_store, verifying
+from tasks.lib import delivery, digests, lineage, local_registry, places, provenance, registry, store, tracking, tracking_store, verifying
 from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
@@ -22,7 +23,7 @@ from tasks.lib.stage import Call
 from tasks.lib.store import Artifact, Record
 from tasks.register import Version, register
 from tasks.split import Split
-from tests.conftest import ROOT
+from tests.conftest import ROOT, git
 
 DATA_STAGES = ("ingest", "check", "clean", "dedup", "split")
 PUBLISHED = "https://example.org/colours.csv"
@@ -128,7 +129,8 @@ class Made:
     """Data and verdicts made for real, and a small model with scores beside them."""
 
     def __init__(self, weights: Path, order: Order) -> None:
-        self.session = Session(domain="toy", flow="prepare", writer=tracking.RunWriter("toy", "prepare", None, {}))
+        writer = tracking.RunWriter("toy", "prepare", None, {})
+        self.session = Session(domain="toy", flow="prepare", writer=writer, provenance=provenance.provenance())
         self.job: Job[Any] = prepare.job(order)
         self.data: Split = prepare.under(Direct(self.session), self.job)
         self.checked: Checked = next(e.artifact for e in self.session.events if e.name == "check" and e.artifact)  # type: ignore[assignment]
@@ -168,6 +170,33 @@ def test_the_lineage_holds_the_verdicts_of_now_and_the_address_of_every_source(t
     assert colours["licence"] == "CC0-1.0"
     assert colours["bytes"] == (mirror / "published.csv").stat().st_size
     assert colours["rows_in"] == colours["rows_used"] + sum(colours["set_aside"].values())
+
+
+def test_the_registered_lineage_holds_the_commit_and_what_differed_from_it(
+    toy: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a real checkout: the toy's card and expectations are its code."""
+    checkout = toy.parent.parent
+    (checkout / ".gitignore").write_text("runs/\n")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "one"]):
+        git(checkout, *words)
+    monkeypatch.setattr(places, "CHECKOUT", checkout)
+    commit = git(checkout, "rev-parse", "HEAD")
+
+    clean = Made(weights, Order("toy")).lineage()
+    ran = [record["made"] for record in clean["stages"].values() if record["stage"] in DATA_STAGES]
+    assert [(made["commit"], made["commit_dirty_sha256"]) for made in ran] == [(commit, None)] * len(DATA_STAGES)
+    assert clean["diffs"] == {}
+    assert lineage.COMMIT not in {gap["fact"] for gap in clean["unknown"]}
+
+    edit(toy / "expectations.yaml", "column: prompt", "column: prompt, mostly: 0.5")
+    dirty = json.loads((Made(weights, Order("toy")).register().path / "lineage.json").read_text())
+    ((digest, text),) = dirty["diffs"].items()
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+    assert "\n+  - expect_column_values_to_not_be_null: {column: prompt, mostly: 0.5}\n" in text
+    ran = {record["stage"]: record["made"] for record in dirty["stages"].values() if record["stage"] in DATA_STAGES}
+    assert {made["commit"] for made in ran.values()} == {commit}
+    assert {stage: made["commit_dirty_sha256"] for stage, made in ran.items()} == {**dict.fromkeys(DATA_STAGES), "check": digest}
 
 
 def test_the_readme_lists_what_is_unknown_in_the_same_words(toy: Path, weights: Path) -> None:

@@ -11,11 +11,7 @@ from flows.prepare import prepare
 from tasks.lib import journal, places, provenance, session, tracking
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
-
-
-def git(folder: Path, *words: str) -> str:
-    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+from tests.conftest import git
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from tasks.lib import models, progress, scoring
+from tasks.lib import latency, models, progress, scoring
 from tasks.lib.errors import ConfigError
 from tasks.lib.packing import Encoder, chat_ids
 from tasks.lib.score import TaskScore
@@ -289,3 +289,17 @@ def test_the_report_says_how_many_rows_were_cut(workplace: Path) -> None:
     shown = words(rendered(scores=[*made[:-1], made[-1].model_copy(update={"tasks": cut})]))
     assert shown.count("50, 7 cut at the beginning") == 1
     assert "0.400 – 50, 7 cut" in shown, "no interval is shown where there is none"
+
+
+def test_latency_is_the_median_of_three_decodings_on_the_cpu(network: tuple[Any, Any]) -> None:
+    model, tokenizer = network
+    passes: list[int] = []
+    hook = model.register_forward_hook(lambda *given: passes.append(1))
+    told = latency.latency(model, tokenizer, "alpha beta gamma delta " * 100, 4)  # a prompt beyond the model's positions
+    hook.remove()
+    assert len(passes) == 2 + latency.ROUNDS * (1 + 4)  # a warm-up, then each round: one token, and all of them
+    assert told["first_token_ms"] > 0
+    assert told["token_ms"] > 0
+    assert told["decode_tokens_per_second"] == pytest.approx(1000 / told["token_ms"], rel=0.01)
+    assert (told["latency_device"], told["latency_threads"]) == ("cpu", torch.get_num_threads())
+    assert (told["latency_type"], told["latency_prompt_tokens"]) == ("float32", POSITIONS - 4)

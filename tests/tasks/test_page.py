@@ -93,7 +93,8 @@ def scores(values: Sequence[float | None], bits: Sequence[float | None], metric:
             id=f"evaluate/{place}", digest=f"e{place}" * 32, subject=name, domain_bits_per_byte=bits[place],
             general_bits_per_byte=bits[place], tasks=tasks, answers=answers, weight_bytes=4_000_000, parameters=1000,
         )  # fmt: skip
-        made.append(keep(subject, {"decode_tokens_per_second": 100.0 + place}, suite))
+        speed = {"decode_tokens_per_second": 100.0 + place, "first_token_ms": 25.5, "token_ms": 9.9}
+        made.append(keep(subject, {**speed, "latency_device": "cpu", "latency_threads": 2, "latency_type": "float32"}, suite))
     return made
 
 
@@ -126,6 +127,12 @@ def test_totals_balance_on_the_page() -> None:
     assert "1,301 rows in = 1,266 used + 35 set aside" in text
     assert "does not balance" not in text
     assert "two synthetic tune" in text
+
+
+def test_latency_stands_beside_where_it_was_measured() -> None:
+    text = words(rendered())
+    assert "ms to the first token ms per token tokens per second measured on" in text
+    assert "25.5 9.9 100.0 cpu, 2 threads, float32" in text
 
 
 def test_a_ledger_that_does_not_balance_is_called_a_fault() -> None:
