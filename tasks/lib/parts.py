@@ -73,7 +73,7 @@ def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Itera
     if files.packing(path) is not None or dataset.records is not None:
         return None
     if form == "parquet":
-        return _row_groups(path, size)
+        return _row_groups(path, name, size)
     single_byte = (dataset.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "ascii", "latin-1", "cp1252")
     if form in DELIMITERS and single_byte:
         delimiter = dataset.delimiter or DELIMITERS[form]
@@ -102,18 +102,29 @@ def _lines(path: Path, size: int) -> Iterator[tuple[Span, int]]:
             start, first = stop, first + lines
 
 
-def _row_groups(path: Path, size: int) -> Iterator[tuple[Span, int]] | None:
+def _row_groups(path: Path, name: str, size: int) -> Iterator[tuple[Span, int]] | None:
+    """A footer is as foreign as the rows: it is looked at where they are read."""
+    try:
+        (groups,) = in_order(_footer, [(path,)], 1, elsewhere="parquet" not in PLAIN)
+    except WorkerDiedError as error:
+        raise error.told([name], path) from error
+    return None if groups is None else _grouped(groups, size)
+
+
+def _footer(path: Path) -> list[tuple[int, int]] | None:
+    """Rows and bytes of each row group."""
     try:
         metadata = pq.read_metadata(path)
     except (OSError, ValueError):  # whoever reads it says what is wrong with it
         return None
-    return _grouped([metadata.row_group(i) for i in range(metadata.num_row_groups)], size)
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
-def _grouped(groups: Sequence[Any], size: int) -> Iterator[tuple[Span, int]]:
+def _grouped(groups: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[Span, int]]:
     start, first, rows, width = 0, 1, 0, 0
-    for place, group in enumerate(groups, start=1):
-        rows, width = rows + group.num_rows, width + group.total_byte_size
+    for place, (count, held) in enumerate(groups, start=1):
+        rows, width = rows + count, width + held
         if width >= size or place == len(groups):
             yield Span(start, place, first), width
             start, first, rows, width = place, first + rows, 0, 0

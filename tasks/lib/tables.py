@@ -37,15 +37,21 @@ def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> No
 
 
 def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    """Rows of a Parquet file."""
+    """Rows of a Parquet file; of pages that carry a checksum, it must be right."""
     with file.local() as path:
         try:
-            opened = pq.ParquetFile(path)
+            opened = pq.ParquetFile(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise broken(file, dataset, "parquet", error, None) from error
         with opened:
-            groups = None if file.span is None else list(range(file.span.start, file.span.stop))
-            yield from _batches(opened.iter_batches(BATCH_ROWS, row_groups=groups), opened.schema_arrow.names, file, dataset)
+            groups = list(range(opened.num_row_groups) if file.span is None else range(file.span.start, file.span.stop))
+            promised, number = sum(opened.metadata.row_group(group).num_rows for group in groups), 0
+            batches = opened.iter_batches(BATCH_ROWS, row_groups=groups)
+            for number, row in enumerate(_batches(batches, opened.schema_arrow.names, file, dataset), start=1):
+                yield row
+            if number != promised:
+                fault = ValueError(f"{number:,} rows where its footer promises {promised:,}")
+                raise broken(file, dataset, "parquet", fault, None)
 
 
 def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:

@@ -75,6 +75,49 @@ def test_parquet_gives_its_rows(tmp_path: Path) -> None:
     assert rows(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes()) == ROWS
 
 
+def varint(number: int) -> bytes:
+    """A whole number as Thrift's compact protocol writes it: in sevens of bits, its sign first."""
+    number, made = number << 1, b""
+    while number > 127:
+        made, number = made + bytes([number & 127 | 128]), number >> 7
+    return made + bytes([number])
+
+
+def claiming(content: bytes, where: str) -> bytes:
+    """A Parquet file of three rows whose page, or whose footer, claims 2^31 - 1."""
+    few, many = b"\x16" + varint(3), varint(2**31 - 1)
+    length = int.from_bytes(content[-8:-4], "little")
+    body, footer = content[: -8 - length], content[-8 - length : -8]
+    if where == "footer":
+        assert few in footer
+        footer = footer.replace(few, b"\x16" + many)
+    else:  # its checksum (field 4) is left out for the longer number; two fields that nobody knows fill the room
+        old = body[4 : body.index(b"\x0a\0\0\0dose", 62)]
+        crc = old.index(b"\x15", 6)
+        head = old[:crc] + b"\x2c\x15" + many + old[crc + 9 :]
+        end = head.index(b"\x11\x11\0\0") + 3
+        head = head[:end] + b"\x41\x11" + head[end:]
+        assert len(head) == len(old)
+        body = body.replace(old, head)
+    return body + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def flipped(content: bytes) -> bytes:
+    assert content.count(b"dose 10 mg") == 7  # three rows, and what stands about them in page and footer
+    place = content.index(b"\x0a\0\0\0dose 10 mg") + 9
+    return content[:place] + b"9" + content[place + 1 :]
+
+
+@pytest.mark.parametrize("fault", ["flipped", "page", "footer"])
+def test_parquet_that_is_not_as_it_was_written_is_refused(fault: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["dose 10 mg"] * 3}), file, use_dictionary=False, compression="none", write_page_checksum=True)
+    whole = file.read_bytes()
+    assert rows(tmp_path, "a.parquet", whole) == [{"text": "dose 10 mg"}] * 3
+    error = refused(tmp_path, "a.parquet", flipped(whole) if fault == "flipped" else claiming(whole, fault))
+    assert {"flipped": "CRC checksum", "page": "num_values", "footer": "promises 2,147,483,647"}[fault] in error.found
+
+
 def test_text_is_read_by_paragraph(tmp_path: Path) -> None:
     found = rows(tmp_path, "a.txt", b"\n\none\ntwo\n\n \n\nthree")
     assert found == [{"text": "one\ntwo\n"}, {"text": "three"}]
