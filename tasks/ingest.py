@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from tasks.lib import broken, digests, progress, store, writing
 from tasks.lib.config import RUNTIME, StageConfig
-from tasks.lib.errors import DataError, SlmforgeError
+from tasks.lib.errors import DataError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
 from tasks.lib.parts import Piece, WorkerDiedError, apart, in_order, parts
 from tasks.lib.readers import read_file
@@ -49,36 +50,40 @@ class Counts:
             self.where[place] = {**told, **self.where.get(place, {})}
 
 
-@stage(version="10")
+@stage(version="11")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 
     Large files are read in parts, in processes. Parts that are done stay when the process is killed: the next run goes on
     behind them.
     """
-    done, counts, planned = store.parts(out), Counts(), parts(sources.datasets)
-    bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
+    done = store.parts(out)
     try:
-        jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
-        results = in_order(read_part, jobs, cfg.workers, elsewhere=apart(sources.datasets))
-        for number, found in enumerate(results):
-            counts.add(found)
-            bar.advance(sum(piece.bytes for piece in planned[number]))
-            for place in _ended(planned, number, len(sources.datasets)):
-                _require_usable(sources.datasets[place], cfg, counts)
-    except WorkerDiedError as error:
-        fault = _deadly(sources, planned, done)
-        shutil.rmtree(done)
-        raise fault from error
-    except SlmforgeError:
-        shutil.rmtree(done)  # a refusal leaves nothing; only a kill does
+        counts = _read(sources, cfg, done)
+    except Exception:
+        shutil.rmtree(done)  # a refusal or a fault leaves nothing; only a kill does
         raise
-    finally:
-        bar.close()
     for shard in sorted(done.glob("[0-9]*/*.parquet")):
         shard.rename(out / shard.name)
     shutil.rmtree(done)
     return Records(ledger=[line for resolved in sources.datasets for line in _lines(resolved, counts)])
+
+
+def _read(sources: Sources, cfg: IngestConfig, done: Path) -> Counts:
+    """Read all parts that are not there yet."""
+    counts, planned = Counts(), parts(sources.datasets)
+    bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
+    jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
+    with closing(bar), closing(in_order(read_part, jobs, cfg.workers, elsewhere=apart(sources.datasets))) as results:
+        try:
+            for number, found in enumerate(results):
+                counts.add(found)
+                bar.advance(sum(piece.bytes for piece in planned[number]))
+                for place in _ended(planned, number, len(sources.datasets)):
+                    _require_usable(sources.datasets[place], cfg, counts)
+        except WorkerDiedError as error:
+            raise _deadly(sources, planned, done) from error
+    return counts
 
 
 def _deadly(sources: Sources, planned: list[list[Piece]], done: Path) -> DataError:

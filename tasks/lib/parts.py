@@ -7,7 +7,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,7 +156,7 @@ class WorkerDiedError(Exception):
         )
 
 
-def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Iterator[R]:
+def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Generator[R, None, None]:
     """Results of `work(*job)` in the order of the jobs, made in processes where there is more than one of both.
 
     Args:

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import IO, Any
 
-from tasks.lib import broken, delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
+from tasks.lib import broken, delimited, documents, encodings, files, markup, nested, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -42,7 +43,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
     for file in files.members(source.path, source.name, dataset.name):
         ole.refuse(file, dataset.name)
         for number, columns, *origin in _rows(replace(file, span=span), dataset):
-            yield SourceRow(file.name, number, columns, *origin)
+            yield SourceRow(file.name, number, nested.shallow(columns), *origin)
 
 
 def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
@@ -195,6 +196,13 @@ def _whole_number(digits: str) -> int | str:
     return int(digits) if len(digits) <= EXACT_DIGITS else digits
 
 
+def _finite(digits: str) -> float:
+    """A number that a double can hold: infinity is none that the file means."""
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits[:40]} is no number that can be read (write a smaller one, or a text in quotes)")
+    return number
+
+
 def _no_constant(name: str) -> None:
     """NaN and the infinities are no JSON, and other readers take them for other things."""
     raise ValueError(f"{name} is no JSON value (write null, or a number)")
@@ -269,9 +277,9 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         yield number + 1, {"text": "".join(paragraph)}
 
 
-AS_IT_IS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+AS_IT_IS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
 # jq computes in double precision: a longer whole number goes through it as text, digit by digit
-FOR_JQ = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole_number)
+FOR_JQ = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole_number)
 READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
     "jsonl": _jsonl,
     "csv": _csv,

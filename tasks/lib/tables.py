@@ -74,7 +74,7 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
     try:
         for batch in batches:
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                for row in _shortest(batch.slice(start, BATCH_ROWS)).to_pylist():
+                for row in _values(_shortest(batch.slice(start, BATCH_ROWS))):
                     number += 1
                     yield number, row
     except UnicodeDecodeError as error:
@@ -87,6 +87,16 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
         ) from error
     except (pa.ArrowException, OSError) as error:
         raise broken(file, dataset, file.name.rpartition(".")[2], error, number or None) from error
+
+
+def _values(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a batch; a map is an object, or pairs where a key stands twice in it."""
+    try:
+        made: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    except KeyError:
+        halves = (batch.slice(0, batch.num_rows // 2), batch.slice(batch.num_rows // 2))
+        return batch.to_pylist() if batch.num_rows == 1 else [row for half in halves for row in _values(half)]
+    return made
 
 
 def _shortest(batch: Any) -> Any:

@@ -18,7 +18,7 @@ from tests.tasks.test_cut_tables import pieces, resolved
 from tests.tasks.test_readers import rows
 
 BAD = {
-    "a.jsonl": [b"{", b'{"a": NaN}', b'{"a": "1", "a": "2"}', b'{"a": "\0"}', b"[1]"],
+    "a.jsonl": [b"{", b'{"a": NaN}', b'{"a": [1e999]}', b'{"a": "1", "a": "2"}', b'{"a": "\0"}', b"[1]"],
     "a.csv": [b"one", b"1,2,3", b"x\ry,2", b'1,"x, ""y""",3', b'x\ry,"2"', b'"x"y,2'],  # a misplaced quote in the last line only
     "a.tsv": [b"one", b"1\t2\t3"],
 }

@@ -44,6 +44,24 @@ def test_half_a_character_is_set_aside_and_stays_readable(workplace: Path) -> No
     assert "ud83d" in next(iter(iterate(made.path, "set_aside")))["record"]
 
 
+@pytest.mark.parametrize("kind", ["corpus", "tune"])
+def test_what_is_nested_deep_is_set_aside_where_it_is_used(kind: str, workplace: Path) -> None:
+    deep = json.loads("[" * 400 + "]" * 400)
+    rows = [{"text": "a", "q": "b", "a": "c", "m": 1}, {"text": deep, "q": deep, "a": "x", "m": 2}, {"text": "d", "q": "e", "a": "f", "m": deep}]
+    made = ingested(resolved(workplace, "asked", kind, rows))
+    assert reasons(made) == {"asked:2": "nested-value"}
+    assert "more than 100 deep" in next(iter(iterate(made.path, "set_aside")))["detail"]
+
+
+def test_a_fault_in_the_middle_leaves_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = resolved(workplace, "asked", "tune", QUESTIONS)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("tasks.ingest.to_record", lambda *_: 1 / 0)
+        ingested(given)
+    assert not [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()]
+    assert ingested(given).rows == len(QUESTIONS)
+
+
 def test_roles_go_to_files_of_their_own(workplace: Path) -> None:
     texts = [{"text": f"Document {i}"} for i in range(5)]
     made = ingested(resolved(workplace, "asked", "tune", QUESTIONS), resolved(workplace, "texts", "corpus", texts))

@@ -118,6 +118,14 @@ def test_parquet_that_is_not_as_it_was_written_is_refused(fault: str, tmp_path: 
     assert {"flipped": "CRC checksum", "page": "num_values", "footer": "promises 2,147,483,647"}[fault] in error.found
 
 
+def test_a_map_in_parquet_is_an_object_also_beside_one_with_a_key_twice(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    maps = [[("drug", str(i))] if i != 5 else [("drug", "x"), ("drug", "y")] for i in range(9)]
+    pq.write_table(pa.table({"m": pa.array(maps, kind)}), tmp_path / "a.parquet")
+    found = [row["m"] for row in rows(tmp_path, "a.parquet", (tmp_path / "a.parquet").read_bytes())]
+    assert found == [{"drug": str(i)} if i != 5 else maps[5] for i in range(9)]
+
+
 def test_text_is_read_by_paragraph(tmp_path: Path) -> None:
     found = rows(tmp_path, "a.txt", b"\n\none\ntwo\n\n \n\nthree")
     assert found == [{"text": "one\ntwo\n"}, {"text": "three"}]
