@@ -60,8 +60,8 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
 
 
 def _apart(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
-    """What is proposed; of formats that C code reads, in a process of its own, which a broken file may kill."""
-    elsewhere = file.is_dir() or not any(suffix.lstrip(".").lower() in parts.PLAIN for suffix in file.suffixes)
+    """What is proposed; of what is not read line by line, in a process of its own, which a broken file may kill."""
+    elsewhere = file.is_dir() or not parts.is_plain(file, file.name, None)
     try:
         (found,) = parts.in_order(_proposed, [(file, relative, given, maps)], None, elsewhere=elsewhere)
     except parts.WorkerDiedError as error:

@@ -14,6 +14,7 @@ from tasks.lib.files import Readable, Span
 
 BLOCK = 1 << 20
 FEW = 20  # lines
+MAX_ROW, TOO_LARGE = 100_000_000, "row larger"  # characters
 LONGEST = 32_000_000  # bytes in which a row must end, for a file to be cut behind it
 MARK = "\ufeff".encode()
 QUOTE, END, RETURN = b'"\n\r'
@@ -50,7 +51,7 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         except csv.Error as error:
             number += 1
             fault = _no_csv(file, dataset, error, above + reader.line_num, number)
-            if str(error).startswith("field larger"):
+            if str(error).startswith(("field larger", TOO_LARGE)):
                 raise _unsure(fault) from error
             yield broken.row(_sure(fault, said, body, delimiter), dataset, number, "".join(said))
             continue
@@ -69,8 +70,16 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
 
 
 def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
-    """The lines, the first few of a row also kept for who has to see what is wrong with it."""
+    """The lines, the first few of a row also kept for who has to see what is wrong with it.
+
+    Raises:
+        csv.Error: for a row of many lines that is more than memory should hold.
+    """
+    size = 0
     for line in lines:
+        size = len(line) + (size if said else 0)
+        if size > MAX_ROW:
+            raise csv.Error(f"{TOO_LARGE} than {MAX_ROW:,} characters")
         if len(said) < FEW:
             said.append(line)
         yield line

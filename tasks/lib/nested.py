@@ -50,7 +50,9 @@ def shallow(columns: dict[str, Any]) -> dict[str, Any]:
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
-        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one) if isinstance(part, list | tuple | dict)]
+        level = [
+            part for one in level for part in (one.values() if isinstance(one, dict) else one) if isinstance(part, list | tuple | dict)
+        ]
         if not level:
             return False
     return True

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from tasks.lib import delimited, files
+from tasks.lib import delimited, files, ole
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
@@ -27,7 +27,7 @@ PART_BYTES = 64_000_000
 BLOCK = 1 << 20
 WATCH = "end with parent"
 MEMORY = 8_000_000_000  # bytes that a worker may take
-PLAIN = ("jsonl", "ndjson", "json", "csv", "tsv", "tab", "txt", "text", "md", "markdown")  # read by Python alone
+PLAIN = ("jsonl", "ndjson", "csv", "tsv", "tab", "txt", "text")  # read by Python alone, line by line
 DELIMITERS = {"csv": ",", "tsv": "\t", "tab": "\t"}
 R = TypeVar("R")
 
@@ -131,14 +131,21 @@ def _grouped(groups: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[Spa
 
 
 def apart(datasets: Sequence[ResolvedDataset]) -> bool:
-    """Whether something is read that only C code understands, which may crash or take all memory: then not in this process."""
-    for resolved in datasets:
-        for source in (source for source in resolved.files if source.path is not None):
-            stem, _, suffix = source.name.lower().rpartition(".")
-            form = resolved.dataset.format or (stem.rpartition(".")[2] if suffix in files.PACKED_SUFFIXES else suffix)
-            if form not in PLAIN:
-                return True
-    return False
+    """Whether something is read that may crash or take all memory, in C code or as a whole: then not in this process."""
+    return any(
+        source.path is not None and not is_plain(source.path, source.name, resolved.dataset.format)
+        for resolved in datasets
+        for source in resolved.files
+    )
+
+
+def is_plain(path: Path, name: str, form: str | None) -> bool:
+    """Whether a file is read line by line, in Python: by its bytes no archive and no document, and else by its form or name."""
+    packed, head = files.first_bytes(path)
+    if packed not in (None, "gzip", "bzip2") or files.packing_of(head) is not None or head.startswith(ole.MAGIC):
+        return False
+    stem, _, suffix = name.lower().rpartition(".")
+    return (form or (stem.rpartition(".")[2] if packed and suffix in files.PACKED_SUFFIXES else suffix)) in PLAIN
 
 
 class WorkerDiedError(Exception):

@@ -45,12 +45,13 @@ def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
             raise broken(file, dataset, "parquet", error, None) from error
         with opened:
             groups = list(range(opened.num_row_groups) if file.span is None else range(file.span.start, file.span.stop))
-            promised, number = sum(opened.metadata.row_group(group).num_rows for group in groups), 0
+            left = promised = sum(opened.metadata.row_group(group).num_rows for group in groups)
             batches = opened.iter_batches(BATCH_ROWS, row_groups=groups)
-            for number, row in enumerate(_batches(batches, opened.schema_arrow.names, file, dataset), start=1):
+            for row in _batches(batches, opened.schema_arrow.names, file, dataset):
+                left -= 1
                 yield row
-            if number != promised:
-                fault = ValueError(f"{number:,} rows where its footer promises {promised:,}")
+            if left:
+                fault = ValueError(f"{promised - left:,} rows where its footer promises {promised:,}")
                 raise broken(file, dataset, "parquet", fault, None)
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest import IngestConfig, ingest
@@ -47,7 +48,11 @@ def test_half_a_character_is_set_aside_and_stays_readable(workplace: Path) -> No
 @pytest.mark.parametrize("kind", ["corpus", "tune"])
 def test_what_is_nested_deep_is_set_aside_where_it_is_used(kind: str, workplace: Path) -> None:
     deep = json.loads("[" * 400 + "]" * 400)
-    rows = [{"text": "a", "q": "b", "a": "c", "m": 1}, {"text": deep, "q": deep, "a": "x", "m": 2}, {"text": "d", "q": "e", "a": "f", "m": deep}]
+    rows = [
+        {"text": "a", "q": "b", "a": "c", "m": 1},
+        {"text": deep, "q": deep, "a": "x", "m": 2},
+        {"text": "d", "q": "e", "a": "f", "m": deep},
+    ]
     made = ingested(resolved(workplace, "asked", kind, rows))
     assert reasons(made) == {"asked:2": "nested-value"}
     assert "more than 100 deep" in next(iter(iterate(made.path, "set_aside")))["detail"]
@@ -55,11 +60,18 @@ def test_what_is_nested_deep_is_set_aside_where_it_is_used(kind: str, workplace:
 
 def test_a_fault_in_the_middle_leaves_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = resolved(workplace, "asked", "tune", QUESTIONS)
-    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as patch:
         patch.setattr("tasks.ingest.to_record", lambda *_: 1 / 0)
-        ingested(given)
+        with pytest.raises(ZeroDivisionError):
+            ingested(given)
     assert not [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()]
     assert ingested(given).rows == len(QUESTIONS)
+
+
+def test_long_rows_are_written_before_there_are_many(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.lib.records.BATCH_CHARS", 10_000)
+    made = ingested(resolved(workplace, "texts", "corpus", [{"text": f"{i} " + "x" * 4_000} for i in range(10)]))
+    assert pq.read_metadata(made.path / "corpus-00000.parquet").num_row_groups == 4
 
 
 def test_roles_go_to_files_of_their_own(workplace: Path) -> None:

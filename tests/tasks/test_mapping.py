@@ -62,7 +62,12 @@ def test_a_cell_of_any_kind_becomes_text(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [(float("inf"), "not-a-number"), ([1.0, float("nan")], "not-a-number"), ([("drug", "x")], "nested-value"), ({"drug": "x"}, "nested-value")],
+    [
+        (float("inf"), "not-a-number"),
+        ([1.0, float("nan")], "not-a-number"),
+        ([("drug", "x")], "nested-value"),
+        ({"drug": "x"}, "nested-value"),
+    ],
 )
 def test_what_is_no_text_is_not_made_into_any(value: Any, why: str) -> None:
     assert reason({"q": value, "a": "so"}) == why

@@ -126,6 +126,20 @@ def test_a_map_in_parquet_is_an_object_also_beside_one_with_a_key_twice(tmp_path
     assert found == [{"drug": str(i)} if i != 5 else maps[5] for i in range(9)]
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_a_row_of_many_lines_that_does_not_end_is_refused_before_it_is_held(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "MAX_LINE", 2_000)
+    monkeypatch.setattr("tasks.lib.delimited.MAX_ROW", 2_000)
+    head = b"one\n\n" if name == "a.txt" else b"q,a\n1,2\n"
+    line = b"A sentence of its own.\n" if name == "a.txt" else b'"so\n",'
+    error = refused(tmp_path, name, head + line * 400)
+    assert (error.row, "longer one, which goes on in line" in error.found or "row larger than" in error.found) == (2, True)
+    if name == "a.txt":
+        assert [len(row["text"]) for row in rows(tmp_path, name, head + line * 50)] == [4, 1_150]
+
+
 def test_text_is_read_by_paragraph(tmp_path: Path) -> None:
     found = rows(tmp_path, "a.txt", b"\n\none\ntwo\n\n \n\nthree")
     assert found == [{"text": "one\ntwo\n"}, {"text": "three"}]

@@ -76,7 +76,8 @@ def test_notes_follow_with_the_page_that_refers_to_them_and_comments_are_set_asi
     )
     line = '<w:footnote w:type="separator" w:id="-1"><w:p><w:r><w:separator/></w:r></w:p></w:footnote>'
     notes = {
-        "footnote": line + "".join(f'<w:footnote w:id="{n}"><w:p>{run(f"foot {n}")}</w:p><w:p>{run("more")}</w:p></w:footnote>' for n in (1, 2, 3)),
+        "footnote": line
+        + "".join(f'<w:footnote w:id="{n}"><w:p>{run(f"foot {n}")}</w:p><w:p>{run("more")}</w:p></w:footnote>' for n in (1, 2, 3)),
         "endnote": f'<w:endnote w:id="1"><w:p><w:r><w:endnoteRef/></w:r>{run("end 1")}</w:p></w:endnote>',
     }
     found = rows(saved(tmp_path, body, notes, ("Is that so?", "Yes.")))
