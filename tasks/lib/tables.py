@@ -23,6 +23,7 @@ from tasks.lib.rows import FormulaWithoutValue, Numbered, SheetError
 # what openpyxl lets through where a file is not what it says; a SyntaxError is one of the XML inside
 XLSX_FAULTS = (InvalidFileException, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, *files.BROKEN)
 BATCH_ROWS = 1_000  # rows decoded at once
+TITLE = "where a title stands above the header, say which row is the header: `header: N`"
 
 
 def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> None:
@@ -30,8 +31,8 @@ def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> No
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(
             f"dataset {dataset.name!r}: each column once",
-            f"the column {twice[0]!r} more than once in the header",
-            "rename the column that stands twice",
+            f"the column {twice[0]!r} more than once in the header" if twice[0] else "columns without a name in the header",
+            "rename the column that stands twice" if twice[0] else f"name the columns; {TITLE}",
             file=file.place,
         )
 
@@ -190,8 +191,8 @@ def _sheet(sheet: Any, formulas: Any, file: Readable, dataset: Dataset) -> Itera
         values = [_value(cell, other) for cell, other in itertools.zip_longest(cells, written)]
         while values and values[-1] is None:
             values.pop()
-        if not values:
-            continue  # an empty line is no row
+        if not values or number < (dataset.header or 1):
+            continue  # an empty line is no row, nor is a title
         if not header:
             header = ["" if value is None else str(value).strip() for value in values]
             require_each_once(header, file, dataset)
@@ -200,7 +201,7 @@ def _sheet(sheet: Any, formulas: Any, file: Readable, dataset: Dataset) -> Itera
             raise DataError(
                 f"dataset {dataset.name!r}: a name in the header for every column",
                 f"{len(values)} cells under {len(header)} names",
-                "name the column in the header, or remove its cells",
+                f"name the column in the header, or remove its cells; {TITLE}",
                 file=file.place,
                 row=number,
             )
