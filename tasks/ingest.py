@@ -15,12 +15,13 @@ from tasks.lib import broken, digests, progress, store, writing
 from tasks.lib.config import RUNTIME, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
-from tasks.lib.parts import Piece, WorkerDiedError, apart, in_order, parts
+from tasks.lib.parts import Piece, WorkerDiedError, afforded, apart, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 from tasks.lib.stage import stage
 
+EACH = 250_000_000  # bytes that a process takes which reads ordinary rows
 Places = Counter[tuple[str, str]]  # by dataset and file
 
 
@@ -28,7 +29,9 @@ class IngestConfig(StageConfig):
     """Limits of ingestion."""
 
     max_set_aside: float = Field(default=0.5, ge=0, le=1, description="refuse a dataset of which a larger share cannot be mapped")
-    workers: int | None = Field(default=None, ge=1, json_schema_extra=RUNTIME, description="processes that read [one per core]")
+    workers: int | None = Field(
+        default=None, ge=1, json_schema_extra=RUNTIME, description="processes that read [one per core, as far as 2 GB allow]"
+    )
 
 
 @dataclass
@@ -74,7 +77,7 @@ def _read(sources: Sources, cfg: IngestConfig, done: Path) -> Counts:
     counts, planned = Counts(), parts(sources.datasets)
     bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
     jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
-    with closing(bar), closing(in_order(read_part, jobs, cfg.workers, elsewhere=apart(sources.datasets))) as results:
+    with closing(bar), closing(in_order(read_part, jobs, cfg.workers or afforded(EACH), elsewhere=apart(sources.datasets))) as results:
         try:
             for number, found in enumerate(results):
                 counts.add(found)

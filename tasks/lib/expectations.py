@@ -28,7 +28,7 @@ from tasks.lib.environment import muted
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
-from tasks.lib.parts import in_order
+from tasks.lib.parts import afforded, in_order
 from tasks.lib.records import ROLES
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
@@ -44,6 +44,7 @@ NEAR = 3  # names that are proposed for one that is none
 # arguments that GX gives every expectation, and that are not for a domain
 OF_GX = ("id", "meta", "notes", "result_format", "catch_exceptions", "rendered_content", "windows", "batch_id", "description")
 MANY = 8  # files of one role that are worth processes of their own, which need seconds to begin
+EACH = 750_000_000  # bytes that a process takes which judges a file: what it imports, and the rows of a part
 Suites = dict[str, list[dict[str, dict[str, Any]]]]
 
 
@@ -58,7 +59,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
         suites: per role, expectations as {name: arguments}.
         sensitive: columns whose values must appear in no result and no page.
         docs: where GX's Data Docs go, or None for no pages.
-        workers: processes that judge rows of many files; None for one per core.
+        workers: processes that judge rows of many files; None for one per core, as far as memory is not to exceed 2 GB.
 
     Raises:
         ConfigError: for an expectation or an argument that Great Expectations does not know.
@@ -79,7 +80,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             by_row = iter([judging.by_row(suite)])
         else:
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
-            by_row = in_order(_judge_shard, jobs, workers, elsewhere=False)
+            by_row = in_order(_judge_shard, jobs, workers or afforded(EACH), elsewhere=False)
         result = judging.judge(suite, by_row)
         verdicts += [_verdict(role, found, sensitive) for found in result.results]
         if docs is not None:

@@ -27,6 +27,7 @@ PART_BYTES = 64_000_000
 BLOCK = 1 << 20
 WATCH = "end with parent"
 MEMORY = 8_000_000_000  # bytes that a worker may take
+BUDGET, OWN = 2_000_000_000, 300_000_000  # bytes that all processes of a stage take by themselves, and this one of them
 PLAIN = ("jsonl", "ndjson", "csv", "tsv", "tab", "txt", "text")  # read by Python alone, line by line
 DELIMITERS = {"csv": ",", "tsv": "\t", "tab": "\t"}
 R = TypeVar("R")
@@ -161,6 +162,11 @@ class WorkerDiedError(Exception):
             "look at the file with another program and write it anew; if somebody killed the process, run the command again",
             file=path if len(names) == 1 else None,
         )
+
+
+def afforded(each: int) -> int:
+    """How many processes of `each` bytes there may be beside this one: one per core, as far as all of them stay within BUDGET."""
+    return min(os.cpu_count() or 1, max(1, (BUDGET - OWN) // each))
 
 
 def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Generator[R, None, None]:

@@ -12,7 +12,7 @@ import pytest
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, sources, store
 from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite, load
-from tasks.lib.errors import DataError, StageError
+from tasks.lib.errors import ConfigError, DataError, StageError
 from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, by_dataset, iterate, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
 from tasks.lib.stage import Call
@@ -66,6 +66,25 @@ def test_a_fault_in_the_middle_leaves_nothing(workplace: Path, monkeypatch: pyte
             ingested(given)
     assert not [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()]
     assert ingested(given).rows == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("link", ["artifacts", "artifacts/ingest"])
+def test_a_folder_of_artifacts_that_leads_elsewhere_is_refused_and_the_runs_folder_may(
+    link: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, elsewhere = resolved(workplace, "asked", "tune", QUESTIONS), workplace / "elsewhere"
+    (elsewhere / "runs").mkdir(parents=True)
+    (workplace / "linked").symlink_to(elsewhere / "runs")
+    monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / "linked"))
+    assert ingested(given).rows == len(QUESTIONS)
+    shutil.rmtree(elsewhere / "runs/artifacts")
+    place = elsewhere / "runs" / link
+    place.parent.mkdir(exist_ok=True)
+    (workplace / "away").mkdir()
+    place.symlink_to(workplace / "away")
+    with pytest.raises(ConfigError, match="is a link to"):
+        ingested(given)
+    assert list((workplace / "away").iterdir()) == []
 
 
 def test_long_rows_are_written_before_there_are_many(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

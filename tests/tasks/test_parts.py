@@ -33,7 +33,7 @@ from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, ole, store
 from tasks.lib.domain import Dataset, Expectations
 from tasks.lib.errors import DataError
-from tasks.lib.parts import apart, parts
+from tasks.lib.parts import afforded, apart, parts
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 from tests.conftest import ROOT
@@ -182,6 +182,12 @@ def test_a_killed_ingestion_goes_on_behind_the_parts_that_are_done(workers: int,
     assert kept >= len(left) - 1 > 0
     assert digest == unharmed
     assert not list(runs.glob("artifacts/ingest/*.parts"))
+
+
+@pytest.mark.parametrize(("cores", "each", "count"), [(64, 750_000_000, 2), (64, 250_000_000, 6), (1, 1, 1), (64, 5_000_000_000, 1)])
+def test_no_more_processes_than_memory_allows(cores: int, each: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert afforded(each) == count
 
 
 def archive(kind: str) -> bytes:
