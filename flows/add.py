@@ -1,5 +1,6 @@
 """`slmforge add`: look at a file, propose how it is read, and write its entry into the domain's card."""
 
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -10,13 +11,17 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import broken, chats, digests, domain, files, guess, guess_cells, layouts, parts, places, propose
+from tasks.lib import chats, digests, domain, files, guess, guess_cells, layouts, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
 from tasks.lib.rows import SourceRow
 
 SHOWN = 3
+SAID = ("encoding", "broken", "delimiter", "header", "sheet", "records")  # of an entry: how a file is read
+KEY = re.compile(
+    rf"`(?P<name>{'|'.join(SAID)}):\s*(?P<value>[^`]*)`(?: \(a jq expression\))?(?: in (?:the dataset's entry in )?domain\.yaml)?"
+)
 KINDS = ("user", "public", "licensed", "scraped", "synthetic")
 
 
@@ -26,7 +31,7 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     Args:
         name: the domain.
         file: the file, or a folder of files; what lies elsewhere is copied into the domain's data/.
-        given: what the user has said: `name`, `role`, `licence`, `kind`, `encoding`, `broken`; None where nothing.
+        given: what the user has said: `name`, `role`, `licence`, `kind`, and keys of the entry (SAID); None where nothing.
         maps: FIELD=TEMPLATE words, which replace the proposed map.
         agreed: write without asking.
 
@@ -60,22 +65,30 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
 
 
 def _apart(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
-    """What is proposed; of formats that C code reads, in a process of its own, which a broken file may kill."""
-    elsewhere = file.is_dir() or not any(suffix.lstrip(".").lower() in parts.PLAIN for suffix in file.suffixes)
+    """What is proposed; of what is not read line by line, in a process of its own, which a broken file may kill."""
+    elsewhere = file.is_dir() or not parts.is_plain(file, file.name, None)
     try:
         (found,) = parts.in_order(_proposed, [(file, relative, given, maps)], None, elsewhere=elsewhere)
     except parts.WorkerDiedError as error:
         raise error.told([file.name], file) from error
     except DataError as error:  # there is no entry yet in which to say it
-        remedy = error.remedy.replace(broken.SAY, "add --broken set-aside")
-        raise DataError(error.asked, error.fault, remedy, file=error.file, row=error.row) from error
+        raise DataError(error.asked, error.fault, _as_options(error.remedy), file=error.file, row=error.row) from error
+    except ConfigError as error:
+        raise ConfigError(error.asked, error.found, _as_options(error.remedy)) from error
     return found
+
+
+def _as_options(remedy: str) -> str:
+    """A remedy that names keys of an entry, with the options of this command in their place."""
+    options = KEY.sub(lambda key: f"--{key['name']} {key['value'] or 'VALUE'}", remedy)
+    return re.sub(r"\b(?:say|set) --", "add --", options)
 
 
 def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str, ...]) -> tuple[dict[str, Any], list[SourceRow]]:
     """The entry, as far as the file tells it, and the file's first rows."""
     name, source = given["name"] or _name(file), {"path": relative}
-    how, rows = propose.look(file, name, relative, given["encoding"], given["broken"])
+    said = {key: given[key] for key in SAID if given.get(key) is not None}
+    how, rows = propose.look(file, name, relative, said | ({"delimiter": "\t"} if said.get("delimiter") in ("tab", "\\t") else {}))
     form = how.get("format", Path(rows[0].file).suffix.lstrip(".").lower())
     if maps:
         made = guess.with_kinds({"role": given["role"], "map": dict(_pair(word) for word in maps)}, rows)
@@ -86,6 +99,8 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
     if made["role"] is None:
         raise ConfigError("a role for the map given", "none", "add --role corpus, tune, preference, eval or general")
     entry = {"name": name, "role": made.pop("role"), "source": source, **how, **made}
+    if given.get("holdout") is not None:
+        entry["holdout"] = given["holdout"]
     if "records" in made:
         rows = propose.reshaped(file, name, relative, {**how, "records": made["records"]})
     propose.require_mapped(entry, rows)

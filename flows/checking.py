@@ -12,7 +12,7 @@ from tasks.lib.domain import Domain
 from tasks.lib.errors import DataError
 from tasks.lib.execute import Direct, Session
 from tasks.lib.flow import Job, Order
-from tasks.lib.records import by_dataset, files, lost
+from tasks.lib.records import LedgerLine, by_dataset, files, lost
 from tasks.split import Split
 
 
@@ -62,11 +62,12 @@ def _but_ingest(listener: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def _print(domain: Domain, data: Split, checked: Checked) -> None:
     """For machines."""
-    datasets = [
-        {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256, "licence": line.licence,
-         "written": line.written, "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
-        for line in by_dataset(data.ledger)
-    ]  # fmt: skip
+    datasets = []
+    for line in by_dataset(data.ledger):
+        inside = [one for one in data.ledger if one.dataset == line.dataset]
+        whole = {"name": line.dataset, "role": line.role, "file": line.file, "sha256": line.sha256 if len(inside) == 1 else None,
+                 "licence": line.licence, **_counts(line)}  # fmt: skip
+        datasets.append({**whole, "files": [{"name": one.file, "sha256": one.sha256, **_counts(one)} for one in inside]})
     expectations = [verdict.identity() for verdict in checked.verdicts]
     told = {
         "domain": domain.name,
@@ -75,6 +76,11 @@ def _print(domain: Domain, data: Split, checked: Checked) -> None:
         "expectations": expectations,
     }
     print(json.dumps(told, indent=1))
+
+
+def _counts(line: LedgerLine) -> dict[str, Any]:
+    """What became of the rows, of a dataset or of one of its files."""
+    return {"written": line.written, "rows_in": line.rows_in, "rows_used": line.rows_used, "set_aside": line.set_aside}
 
 
 def _show(job: Job[Any], data: Split, checked: Checked, current: Session) -> None:

@@ -25,10 +25,15 @@ def new(name: str) -> None:
 @click.option("--licence", help="SPDX id of the licence, one that the domain allows.")
 @click.option("--kind", type=click.Choice(["public", "licensed", "scraped", "user", "synthetic"]), help="Where the rows are from.")
 @click.option("--encoding", metavar="NAME", help="How the text is written, for instance cp1252 [told from the bytes].")
+@click.option("--delimiter", metavar="CHARACTER", help="What stands between cells of CSV, or the word tab [told from the file].")
+@click.option("--header", type=click.IntRange(1), metavar="N", help="The row with the names of the columns [the first that is filled].")
+@click.option("--sheet", metavar="NAME", help="Which sheet of a workbook [the only one with rows].")
+@click.option("--records", metavar="JQ", help="Where the rows of a JSON document are, or which elements of XML are rows [proposed].")
+@click.option("--holdout", type=click.IntRange(1), metavar="N", help="Keep N rows for evaluation; for the role tune [none].")
 @click.option("--broken", type=click.Choice(["set-aside"]), help="What becomes of rows of JSONL, CSV or TSV that cannot be read [refused].")
 @click.option("--map", "maps", multiple=True, metavar="FIELD=TEMPLATE", help="A field and its template, in place of the proposed map.")
 @click.option("--yes", "agreed", is_flag=True, help="Write the proposal without asking.")
-def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed: bool, **given: str | None) -> None:
+def add(name: str, file: str, called: str | None, maps: tuple[str, ...], agreed: bool, **given: Any) -> None:
     """Add a FILE or a folder of files to domain NAME.
 
     It is looked at, how it is read is proposed, and its entry is written into the domain's card.

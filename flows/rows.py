@@ -1,7 +1,7 @@
 """Looking at rows: what was set aside and why, and what the model will see."""
 
 import csv
-import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -34,32 +34,40 @@ def rows(made: dict[str, Path], reason: str | None, dataset: str | None, limit: 
     Raises:
         ConfigError: naming those that there are, for a dataset or a reason that there is not.
     """
-    found = _used(made) if reason is None else _set_aside(made)
-    if dataset is not None:
-        dataset, found = _of(made, dataset, found, used=reason is None)
+    if out is not None:
+        _require_new(Path(out))
+    asked = (made, reason, dataset)
     known: Counter[str] = Counter()
-    chosen = []
-    for row in found:
-        if dataset in (None, row["dataset"]):
-            known[row.get("reason", "used")] += 1
-            if reason in (None, "all", row.get("reason")):
-                chosen.append(row)
-    if reason not in (None, "all") and not chosen:
+    chosen = _chosen(*asked, known)
+    shown = list(itertools.islice(chosen, 1 if out is not None else limit))
+    if reason not in (None, "all") and not shown:
         told = ", ".join(f"{name} ({count:,})" for name, count in known.most_common()) or "none at all"
         raise ConfigError(f"rows set aside as {reason!r}", f"reasons there are: {told}", "give one of them, or no reason for all")
     if out is not None:
-        _write(Path(out), chosen)
-        print(f"{len(chosen):,} rows written to {out}")
+        print(f"{_write(Path(out), asked):,} rows written to {out}")
         return
     if as_json:
-        for row in chosen[:limit]:
+        for row in shown:
             print(json.dumps(row, ensure_ascii=False))
         return
     from flows import screen
 
-    screen.rows(chosen[:limit], reason is not None)
+    screen.rows(shown, reason is not None)
+    total = len(shown) + sum(1 for _ in chosen)
     counts = ", ".join(f"{count:,} {name}" for name, count in known.most_common())
-    print(f"{min(limit, len(chosen)):,} of {len(chosen):,} rows shown; in all: {counts or 'none'}")
+    print(f"{len(shown):,} of {total:,} rows shown; in all: {counts or 'none'}")
+
+
+def _chosen(made: dict[str, Path], reason: str | None, dataset: str | None, known: Counter[str]) -> Iterator[Row]:
+    """The rows that are asked for, one at a time; all that are passed over are counted too, by their reason."""
+    found = _used(made) if reason is None else _set_aside(made)
+    if dataset is not None:
+        dataset, found = _of(made, dataset, found, used=reason is None)
+    for row in found:
+        if dataset in (None, row["dataset"]):
+            known[row.get("reason", "used")] += 1
+            if reason in (None, "all", row.get("reason")):
+                yield row
 
 
 def one(made: dict[str, Path], identifier: str, as_json: bool) -> None:
@@ -159,21 +167,33 @@ def _used(made: dict[str, Path]) -> Iterator[Row]:
             yield _shown(row, part)
 
 
-def _write(file: Path, found: list[Row]) -> None:
-    """All rows as CSV, the record's fields as columns of their own; harmless in a spreadsheet."""
+def _require_new(file: Path) -> None:
     if file.exists():
         raise ConfigError(f"a new file {file}", "it is there already", "remove it, or give another name")
     if not file.parent.is_dir():
         raise ConfigError(f"a new file {file}", f"no folder {file.parent}", "make the folder, or give another name")
-    columns = list(dict.fromkeys(key for row in found for key in row if key != "record"))
-    fields = list(dict.fromkeys(key for row in found for key in row["record"]))
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow([harmless(name) for name in [*columns, *fields]])
-    for row in found:
-        cells = [row.get(key, "") for key in columns] + [_cell(row["record"].get(key, "")) for key in fields]
-        writer.writerow([harmless(str(cell)) for cell in cells])
-    replacing.replace({file: "\ufeff" + stream.getvalue()})  # the mark by which spreadsheets know UTF-8
+
+
+def _write(file: Path, asked: tuple[dict[str, Path], str | None, str | None]) -> int:
+    """All rows as CSV, the record's fields as columns of their own; harmless in a spreadsheet. They are read twice, and not held.
+
+    Returns:
+        How many.
+    """
+    columns: dict[str, None] = {}
+    fields: dict[str, None] = {}
+    for row in _chosen(*asked, Counter()):
+        columns |= dict.fromkeys(key for key in row if key != "record")
+        fields |= dict.fromkeys(row["record"])
+    count = 0
+    with replacing.writing(file) as stream:
+        stream.write("\ufeff")  # the mark by which spreadsheets know UTF-8
+        writer = csv.writer(stream)
+        writer.writerow([harmless(name) for name in [*columns, *fields]])
+        for count, row in enumerate(_chosen(*asked, Counter()), start=1):  # noqa: B007  # used behind the loop
+            cells = [row.get(key, "") for key in columns] + [_cell(row["record"].get(key, "")) for key in fields]
+            writer.writerow([harmless(str(cell)) for cell in cells])
+    return count
 
 
 def _cell(value: Any) -> Any:

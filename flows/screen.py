@@ -1,6 +1,7 @@
 """What people read in the terminal: tables and a line per stage."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def summary(artifact: Any, measured: dict[str, Any]) -> str:
 
 
 def ledger(lines: list[LedgerLine], title: str) -> None:
-    """Rows in, used and set aside, per file."""
+    """Rows in, used and set aside, by dataset."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in (("dataset", "left"), ("role", "left"), ("file", "left"), ("in", "right"), ("used", "right")):
         table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]  # rich's literal type
@@ -103,6 +104,10 @@ def ledger(lines: list[LedgerLine], title: str) -> None:
     for line in by_dataset(lines):
         if line.written not in ("", "built in"):
             console.print(Text(f"{line.dataset}: read as {line.written}", "dim"), soft_wrap=not console.is_terminal)
+    many = [name for name, count in Counter(line.dataset for line in lines).items() if count > 1]
+    if many:
+        told = f"{', '.join(many)}: what became of the rows of each file is told by --json, and by slmforge rows"
+        console.print(Text(told, "dim"), soft_wrap=not console.is_terminal)
     for sentence in introduced(lines):
         console.print(Text(sentence, "dim"), soft_wrap=not console.is_terminal)
 

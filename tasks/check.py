@@ -19,7 +19,9 @@ class CheckConfig(StageConfig):
     """How the check reports."""
 
     docs: bool = Field(default=True, json_schema_extra=RUNTIME, description="write GX Data Docs")
-    workers: int | None = Field(default=None, ge=1, json_schema_extra=RUNTIME, description="processes that judge large data [one per core]")
+    workers: int | None = Field(
+        default=None, ge=1, json_schema_extra=RUNTIME, description="processes that judge large data [one per core, as far as 2 GB allow]"
+    )
 
 
 class Checked(Artifact):

@@ -16,7 +16,7 @@ class CleanConfig(StageConfig):
     min_chars: int = Field(default=cleaning.MIN_CHARS, ge=1, description="a corpus document shorter than this is set aside (too-short)")
 
 
-@stage(version="3")
+@stage(version="4")
 def clean(out: Path, cfg: CleanConfig, records: Records) -> Records:
     """Normalise every text (NFC, marks, controls, white space); set aside empty and too short ones."""
     changed = 0

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from pydantic import Field
 
 from tasks.lib import broken, digests, progress, store, writing
 from tasks.lib.config import RUNTIME, StageConfig
-from tasks.lib.errors import DataError, SlmforgeError
+from tasks.lib.errors import DataError
 from tasks.lib.mapping import SetAside, columns_used, place_of, require_columns, to_record
-from tasks.lib.parts import Piece, WorkerDiedError, apart, in_order, parts
+from tasks.lib.parts import Piece, WorkerDiedError, afforded, apart, in_order, parts
 from tasks.lib.readers import read_file
 from tasks.lib.records import LedgerLine, Records, RecordWriter, require_balance
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
@@ -27,7 +28,9 @@ class IngestConfig(StageConfig):
     """Limits of ingestion."""
 
     max_set_aside: float = Field(default=0.5, ge=0, le=1, description="refuse a dataset of which a larger share cannot be mapped")
-    workers: int | None = Field(default=None, ge=1, json_schema_extra=RUNTIME, description="processes that read [one per core]")
+    workers: int | None = Field(
+        default=None, ge=1, json_schema_extra=RUNTIME, description="processes that read [one per core, as far as 2 GB allow]"
+    )
 
 
 @dataclass
@@ -56,29 +59,33 @@ def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     Large files are read in parts, in processes. Parts that are done stay when the process is killed: the next run goes on
     behind them.
     """
-    done, counts, planned = store.parts(out), Counts(), parts(sources.datasets)
-    bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
+    done = store.parts(out)
     try:
-        jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
-        results = in_order(read_part, jobs, cfg.workers, elsewhere=apart(sources.datasets))
-        for number, found in enumerate(results):
-            counts.add(found)
-            bar.advance(sum(piece.bytes for piece in planned[number]))
-            for place in _ended(planned, number, len(sources.datasets)):
-                _require_usable(sources.datasets[place], cfg, counts)
-    except WorkerDiedError as error:
-        fault = _deadly(sources, planned, done)
-        shutil.rmtree(done)
-        raise fault from error
-    except SlmforgeError:
-        shutil.rmtree(done)  # a refusal leaves nothing; only a kill does
+        counts = _read(sources, cfg, done)
+    except Exception:
+        shutil.rmtree(done)  # a refusal or a fault leaves nothing; only a kill does
         raise
-    finally:
-        bar.close()
     for shard in sorted(done.glob("[0-9]*/*.parquet")):
         shard.rename(out / shard.name)
     shutil.rmtree(done)
     return Records(ledger=[line for resolved in sources.datasets for line in _lines(resolved, counts)])
+
+
+def _read(sources: Sources, cfg: IngestConfig, done: Path) -> Counts:
+    """Read all parts that are not there yet."""
+    counts, planned = Counts(), parts(sources.datasets)
+    bar = progress.Bar("ingest", sum(piece.bytes for part in planned for piece in part) or 1, "B")
+    jobs = [(sources, part, done, number) for number, part in enumerate(planned)]
+    with closing(bar), closing(in_order(read_part, jobs, cfg.workers or afforded("ingest"), elsewhere=apart(sources.datasets))) as results:
+        try:
+            for number, found in enumerate(results):
+                counts.add(found)
+                bar.advance(sum(piece.bytes for piece in planned[number]))
+                for place in _ended(planned, number, len(sources.datasets)):
+                    _require_usable(sources.datasets[place], cfg, counts)
+        except WorkerDiedError as error:
+            raise _deadly(sources, planned, done) from error
+    return counts
 
 
 def _deadly(sources: Sources, planned: list[list[Piece]], done: Path) -> DataError:

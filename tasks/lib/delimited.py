@@ -14,16 +14,17 @@ from tasks.lib.files import Readable, Span
 
 BLOCK = 1 << 20
 FEW = 20  # lines
+MAX_ROW, TOO_LARGE = 100_000_000, "row larger"  # characters
 LONGEST = 32_000_000  # bytes in which a row must end, for a file to be cut behind it
 MARK = "\ufeff".encode()
-QUOTE, END, RETURN = b'"\n\r'
+QUOTE, END = b'"\n'
 
 
 def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Dataset, delimiter: str) -> Iterator[Any]:
-    """Rows with their numbers; an empty line is none.
+    """Rows with their numbers, as a spreadsheet shows them: the header has one, and an empty line has one and is no row.
 
     Args:
-        header: lines from the file's start; the first row of them is the header.
+        header: lines from the file's start; the first row of them that holds anything is the header, or the one that the card names.
         body: lines behind it: the same iterator, unless a later stretch of the file is read.
         file: what is read.
         dataset: which it is of.
@@ -34,12 +35,8 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
             set aside, unless it is sure where they end.
     """
     top = csv.reader(header, delimiter=delimiter, strict=True)
-    try:
-        names = [name.strip() for name in next(top, [])]
-    except csv.Error as error:
-        raise _no_csv(file, dataset, error, top.line_num, 1) from error
-    tables.require_each_once(names, file, dataset)
-    number, above = (0, top.line_num) if body is header or file.span is None else (file.span.first - 1, (file.span.line or 1) - 1)
+    names, head = _header(top, file, dataset)
+    number, above = (head, top.line_num) if body is header or file.span is None else (file.span.first - 1, (file.span.line or 1) - 1)
     said: list[str] = []  # the lines of the row that is read
     reader = csv.reader(_heard(body, said), delimiter=delimiter, strict=True)
     while True:
@@ -50,27 +47,49 @@ def rows(header: Iterator[str], body: Iterator[str], file: Readable, dataset: Da
         except csv.Error as error:
             number += 1
             fault = _no_csv(file, dataset, error, above + reader.line_num, number)
-            if str(error).startswith("field larger"):
+            if str(error).startswith(("field larger", TOO_LARGE)):
                 raise _unsure(fault) from error
             yield broken.row(_sure(fault, said, body, delimiter), dataset, number, "".join(said))
             continue
         if cells is None:
             return
-        if not cells:
-            continue
         number += 1
+        if not cells or number <= head:
+            continue
         if len(cells) == len(names):
             yield number, dict(zip(names, cells, strict=True))
         else:
             last = above + reader.line_num
             found = f"{len(cells)} cells ({f'line {last}' if first == last else f'lines {first} to {last}'})"
-            fault = _ragged(file, dataset, found, len(names), number)
+            fault = _ragged(file, dataset, found, (len(names), len(cells)), number)
             yield broken.row(_sure(fault, said, body, delimiter), dataset, number, "".join(said))
 
 
+def _header(top: Any, file: Readable, dataset: Dataset) -> tuple[list[str], int]:
+    """The names of the columns, and the row in which they stand; the last row of all where there are none."""
+    number = 0
+    try:
+        for number, cells in enumerate(top, start=1):  # used behind the loop
+            if cells and number >= (dataset.header or 1):
+                names = [name.strip() for name in cells]
+                tables.require_each_once(names, file, dataset)
+                return names, number
+    except csv.Error as error:
+        raise _no_csv(file, dataset, error, top.line_num, number + 1) from error
+    return [], number
+
+
 def _heard(lines: Iterator[str], said: list[str]) -> Iterator[str]:
-    """The lines, the first few of a row also kept for who has to see what is wrong with it."""
+    """The lines, the first few of a row also kept for who has to see what is wrong with it.
+
+    Raises:
+        csv.Error: for a row of many lines that is more than memory should hold.
+    """
+    size = 0
     for line in lines:
+        size = len(line) + (size if said else 0)
+        if size > MAX_ROW:
+            raise csv.Error(f"{TOO_LARGE} than {MAX_ROW:,} characters")
         if len(said) < FEW:
             said.append(line)
         yield line
@@ -100,11 +119,13 @@ def _at_end(body: Iterator[str]) -> bool:
         return False
 
 
-def _ragged(file: Readable, dataset: Dataset, found: str, wanted: int, row: int) -> DataError:
+def _ragged(file: Readable, dataset: Dataset, found: str, cells: tuple[int, int], row: int) -> DataError:
+    wanted, there = cells
+    titled = wanted == 1 < there and dataset.header is None
     return DataError(
         f"dataset {dataset.name!r}: {wanted} cells in every row, as in the header",
         found,
-        "quote the cell that holds the delimiter, or complete the row",
+        f"quote the cell that holds the delimiter, or complete the row{f'; {tables.TITLE}' if titled else ''}",
         file=file.place,
         row=row,
     )
@@ -134,8 +155,6 @@ def stretches(path: Path, size: int, delimiter: str, marked: bool) -> Iterator[t
             found = _count(text, delimiter.encode())
             if found is None:
                 break
-            if not done and not text.startswith((b"\n", b"\r\n")):
-                rows = -1  # the header
             done, rows, lines = done + len(block), rows + found, lines + block.count(b"\n")
             if done - start >= size:
                 yield Span(start, done, first, line), done - start
@@ -167,7 +186,7 @@ def _last_end(text: bytes) -> int:
 
 
 def _count(text: bytes, delimiter: bytes) -> int | None:
-    """How many rows there are in whole rows, empty lines aside; None where a quote or a carriage return stands alone."""
+    """How many rows there are, empty lines among them; None where a quote or a carriage return stands alone."""
     if text.count(b"\r") != text.count(b"\r\n"):
         return None
     held = np.frombuffer(text, np.uint8)
@@ -178,10 +197,7 @@ def _count(text: bytes, delimiter: bytes) -> int | None:
     ):
         return None
     ends = np.flatnonzero(held == END)
-    ends = ends[np.searchsorted(quotes, ends) % 2 == 0]  # a line end in quotes ends no row
-    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
-    empty = (ends == starts) | ((ends == starts + 1) & (held[starts] == RETURN))
-    return len(ends) - int(empty.sum())
+    return int((np.searchsorted(quotes, ends) % 2 == 0).sum())  # a line end in quotes ends no row
 
 
 def _only(found: Any, allowed: bytes) -> bool:

@@ -66,11 +66,14 @@ def html(file: Readable, dataset: Dataset) -> Iterator[Placed]:
     """The paragraphs of a page; a table is one paragraph with a line for each of its rows."""
     with file.open() as stream:
         content = _capped(stream.read(MAX_PAGE + 1), file, dataset)
-    parser = lxml_html.HTMLParser(encoding=dataset.encoding or _declared(content), remove_comments=True, remove_pis=True, no_network=True)
+    parser = lxml_html.HTMLParser(
+        encoding=dataset.encoding or _declared(content), remove_comments=True, remove_pis=True, no_network=True, huge_tree=True
+    )
     try:
         page = lxml_html.document_fromstring(content, parser=parser)
     except (etree.ParserError, etree.XMLSyntaxError) as error:
         raise broken(file, dataset, "HTML", error) from error
+    _require_all(parser.error_log, file, dataset)
     outline = Outline()
     buffer: list[str] = []
     for kind, text in [*_blocks(page, buffer), (0, "".join(buffer))]:
@@ -114,31 +117,51 @@ def _cell(cell: Any) -> str:
 
 
 def _blocks(element: Any, buffer: list[str]) -> Iterator[tuple[int, str]]:
-    """(heading level, TABLE or 0; text) of every block below an element; text since the last block stays in the buffer."""
-    for child in [element, *element.iterchildren()] if element.tag == "html" else element.iterchildren():
-        if child is element or not isinstance(child.tag, str):
+    """(heading level, TABLE or 0; text) of every block below an element; text since the last block stays in the buffer.
+
+    Pages that close nothing are nested as deep as they are long: the walk is a loop.
+    """
+    walker = etree.iterwalk(element, events=("start", "end"))
+    begun: list[int | None] = []  # of the elements around: where in the buffer they begin; None of what is not looked into
+    for event, child in walker:
+        if child is element:
             continue
-        inline = child.tag in INLINE
-        if _is_shown(child):
-            if not inline and child.tag not in ("td", "th"):
+        block = child.tag not in INLINE and child.tag not in ("td", "th")
+        if event == "start":
+            shown = _is_shown(child)
+            if shown and block:
                 yield 0, "".join(buffer)
                 buffer.clear()
-            if _is_table(child):
-                yield from _table(child)
-                buffer.append(child.tail or "")
+            if not shown or _is_table(child):
+                yield from _table(child) if shown else ()
+                walker.skip_subtree()
+                begun.append(None)
                 continue
-            start = len(buffer)
+            begun.append(len(buffer))
             buffer.append(child.text or "")
-            yield from _blocks(child, buffer)
+            continue
+        start = begun.pop()
+        if start is not None:
             if child.tag == "sup" and start < len(buffer):
                 before = next((buffer[place] for place in range(start - 1, -1, -1) if buffer[place]), "")
                 buffer[start:] = [raised(before, "".join(buffer[start:]))]
             if child.tag in ("td", "th"):
                 buffer.append(" | ")
-            elif not inline:
+            elif block:
                 yield int(child.tag[1]) if re.fullmatch(r"h[1-6]", child.tag) else 0, "".join(buffer)
                 buffer.clear()
         buffer.append(child.tail or "")
+
+
+def _require_all(log: Any, file: Readable, dataset: Dataset) -> None:
+    """Refuse a page of which the parser has left something out: it does not fail, it only says so."""
+    if cut := log.filter_types(etree.ErrorTypes.ERR_RESOURCE_LIMIT):
+        raise DataError(
+            f"dataset {dataset.name!r}: a page that can be read whole",
+            f"{cut[0].message.partition(',')[0]} (line {cut[0].line:,})",
+            "close the elements there (such as <b>, <font> and <div>), or save the page again from a browser",
+            file=file.place,
+        )
 
 
 def _declared(content: bytes) -> str | None:

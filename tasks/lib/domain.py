@@ -39,7 +39,7 @@ OPTIONAL_MAPS = frozenset({"group", "system"})
 # what `slmforge new` writes where only a person can say something, and what is recorded as long as nobody has
 PLACEHOLDERS = {"purpose": "say in one sentence what the model is for", "owner": "who answers for it"}
 NOT_STATED = "not stated"
-AS_WRITTEN = ("format", "encoding", "delimiter", "sheet")  # what is said of how a file is written
+AS_WRITTEN = ("format", "encoding", "delimiter", "header", "sheet")  # what is said of how a file is written
 
 
 class Dataset(Declared):
@@ -60,6 +60,12 @@ class Dataset(Declared):
         default="refuse", description="what becomes of a row of JSONL, CSV or TSV that cannot be read"
     )
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="between cells; a comma when not set")
+    header: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="the row with the names of the columns, as a spreadsheet counts; the first one with any cell",
+    )
     sheet: str | None = Field(default=None, description="of a workbook; needed where it has several")
     records: Annotated[str | None, AfterValidator(card_values.safe_jq)] = Field(default=None, description="rows of nested JSON, in jq")
     columns: dict[str, Literal["text", "number", "smiles", "json"]] = Field(

@@ -1,6 +1,5 @@
 """Expected memory and disk of a stage, from its settings; what it took the last time with the same ones is better and comes first."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -127,11 +126,11 @@ def _of_data(stage: str, cfg: Any, given: Given) -> int:
     batch = min(given.bytes, BATCH * given.bytes // max(1, rows)) * HELD
     pieces = -(-given.bytes // parts.PART_BYTES)
     if stage == "ingest":
-        workers = min(cfg.ingest.workers or os.cpu_count() or 1, max(1, pieces))
+        workers = min(cfg.ingest.workers or parts.afforded("ingest"), max(1, pieces))
         whole = sorted(parts.uncut(given.datasets), reverse=True)[:workers]
         return READER + workers * (READER + batch) + sum(min(PARSED * size, parts.MEMORY) for size in whole)
     if stage == "check":
-        workers = 0 if pieces < parts.MANY else min(cfg.check.workers or os.cpu_count() or 1, pieces)
+        workers = 0 if pieces < parts.MANY else min(cfg.check.workers or parts.afforded("check"), pieces)
         return JUDGE * (1 + workers)
     near = given.rows["corpus"] * NEAR if cfg.dedup.near else 0
     return READER + batch + {"clean": 0, "dedup": rows * SEEN + near, "split": rows * GROUPED}[stage]

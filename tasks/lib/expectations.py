@@ -28,7 +28,7 @@ from tasks.lib.environment import muted
 from tasks.lib.errors import ConfigError
 from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
-from tasks.lib.parts import MANY, in_order
+from tasks.lib.parts import MANY, afforded, in_order
 from tasks.lib.records import ROLES, withheld
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
@@ -57,7 +57,7 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
         suites: per role, expectations as {name: arguments}.
         sensitive: columns whose values must appear in no result and no page.
         docs: where GX's Data Docs go, or None for no pages.
-        workers: processes that judge rows of many files; None for one per core.
+        workers: processes that judge rows of many files; None for one per core, as far as memory is not to exceed 2 GB.
 
     Raises:
         ConfigError: for an expectation or an argument that Great Expectations does not know.
@@ -78,7 +78,8 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             by_row = iter([judging.by_row(suite)])
         else:
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
-            by_row = progress.rows(in_order(_judge_shard, jobs, workers, elsewhere=False), f"check {role}", len(jobs), " files")
+            judging_each = in_order(_judge_shard, jobs, workers or afforded("check"), elsewhere=False)
+            by_row = progress.rows(judging_each, f"check {role}", len(jobs), " files")
         result = judging.judge(suite, by_row)
         judged = [_verdict(role, found, sensitive) for found in result.results]
         places = frames.places({identifier for verdict in judged for identifier in verdict.failing_ids})

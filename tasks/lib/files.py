@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from tasks.lib import zip_directory
 from tasks.lib.errors import DataError
 
 MAX_UNPACKED = 20_000_000_000  # bytes that one file may unpack to
@@ -133,10 +135,11 @@ def packing(path: Path) -> str | None:
     """How a file is packed, by its first bytes: gzip, bzip2, xz, zstd, zip, tar, or None."""
     with path.open("rb") as stream:
         head = stream.read(512)
-    return _packing(head)
+    return packing_of(head)
 
 
-def _packing(head: bytes) -> str | None:
+def packing_of(head: bytes) -> str | None:
+    """How a file is packed that begins so."""
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "zip"
     if head[257:262] == b"ustar":
@@ -144,9 +147,19 @@ def _packing(head: bytes) -> str | None:
     return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
 
 
+def first_bytes(path: Path) -> tuple[str | None, bytes]:
+    """How a file is packed, and what it begins with inside, where it is packed in a way that Python undoes in little memory."""
+    packed = packing(path)
+    if packed not in (None, "gzip", "bzip2"):
+        return packed, b""
+    with suppress(DataError), path.open("rb") if packed is None else _unpacked(path, packed, "")() as stream:
+        return packed, stream.read(512)
+    return packed, b""
+
+
 def _is_tar(stream: IO[bytes]) -> bool:
     with stream, suppress(DataError):  # one that breaks at once is told by whoever reads it, with the row
-        return _packing(stream.read(512)) == "tar"
+        return packing_of(stream.read(512)) == "tar"
     return False
 
 
@@ -163,24 +176,16 @@ def _buffered(limited: Limited) -> IO[bytes]:
 
 
 def _zip(path: Path, name: str, dataset: str) -> Iterator[Readable]:
-    for info in require_safe_zip(path, dataset):
-        if info.is_dir() or _is_system(info.filename):
-            continue
-        try:
-            member = _member(path, name, info.filename, info.compress_size, dataset, _zip_opener(path, info))
-        except UNREADABLE as error:
-            raise _broken(dataset, path, error) from error
-        yield member
-
-
-def _zip_opener(path: Path, info: zipfile.ZipInfo) -> Opener:
-    def open_it() -> IO[bytes]:
-        archive = zipfile.ZipFile(path)
-        stream = archive.open(info)
-        archive.close()  # the stream keeps the file open for itself
-        return stream
-
-    return open_it
+    infos = require_safe_zip(path, dataset)
+    with zipfile.ZipFile(path) as archive:  # its directory is parsed once, not for each member
+        for info in infos:
+            if info.is_dir() or _is_system(info.filename):
+                continue
+            try:
+                member = _member(path, name, info.filename, info.compress_size, dataset, partial(archive.open, info))
+            except UNREADABLE as error:
+                raise _broken(dataset, path, error) from error
+            yield member
 
 
 def require_safe_zip(path: Path, dataset: str) -> list[zipfile.ZipInfo]:
@@ -190,6 +195,7 @@ def require_safe_zip(path: Path, dataset: str) -> list[zipfile.ZipInfo]:
         DataError: for names that lead out of it or stand twice, links, encryption, and sizes beyond reason.
     """
     try:
+        _require_few(zip_directory.entries(path, MAX_MEMBERS), path, dataset)
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
     except UNREADABLE as error:
@@ -243,7 +249,7 @@ def _tar_member(path: Path, name: str, info: tarfile.TarInfo, content: IO[bytes]
 def _member(path: Path, archive: str, member: str, packed_bytes: int, dataset: str, opener: Opener) -> Readable:
     place = f"{path}!{member}"
     with opener() as stream:
-        inner = _packing(stream.read(512))
+        inner = packing_of(stream.read(512))
     if inner is not None and not (inner == "zip" and member.lower().endswith(OFFICE)):
         raise _refused(dataset, path, f"{member!r} is itself packed ({inner})", "unpack it, and pack the files once")
     kind = packing(path) or "tar"
@@ -254,8 +260,7 @@ def _member(path: Path, archive: str, member: str, packed_bytes: int, dataset: s
 
 def _require_names(names: list[str], path: Path, dataset: str) -> None:
     """Refuse names that leave the archive, that some system reads otherwise, or that stand twice."""
-    if len(names) > MAX_MEMBERS:
-        raise _refused(dataset, path, f"more than {MAX_MEMBERS:,} members", "pack fewer files, or join them")
+    _require_few(len(names), path, dataset)
     seen: dict[str, str] = {}
     for name in names:
         parts = PurePosixPath(name).parts
@@ -266,6 +271,11 @@ def _require_names(names: list[str], path: Path, dataset: str) -> None:
         if (key := name.rstrip("/").casefold()) in seen:
             raise _refused(dataset, path, f"both {seen[key]!r} and {name!r}", "give every member a name of its own, case aside")
         seen[key] = name
+
+
+def _require_few(count: int, path: Path, dataset: str) -> None:
+    if count > MAX_MEMBERS:
+        raise _refused(dataset, path, f"more than {MAX_MEMBERS:,} members", "pack fewer files, or join them")
 
 
 def _is_system(name: str) -> bool:

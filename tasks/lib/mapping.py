@@ -12,7 +12,7 @@ from tasks.lib import chats, chemistry, nested
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import CONTENT, SURROGATE, Row
-from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow
+from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow, TooDeep
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
@@ -123,6 +123,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
 def _conversation(dataset: Dataset, value: Any, system: str) -> Row:
     """The fields of a conversation; its own system message goes before the map's."""
     where = column_of(dataset, "messages")
+    _require_depth(value, where)
     try:
         said = chats.conversation(value)
     except chats.Malformed as fault:
@@ -157,7 +158,7 @@ def _cell(dataset: Dataset, name: str, value: Any) -> str:
     if kind == "json":
         value = _json(value, where)
     _require_plain(value, name)
-    text = _text(value)
+    text = _text(value, where)
     if isinstance(value, SheetError):
         raise SetAside("spreadsheet-error", f"{where} shows {value}", where)
     _require_text(text, where)
@@ -188,8 +189,14 @@ def _require_text(text: str, where: str) -> None:
     raise SetAside("broken-text", f"{where} holds half a character (a lone surrogate)", where)
 
 
+def _require_depth(value: Any, where: str) -> None:
+    if isinstance(value, TooDeep):
+        raise SetAside("nested-value", f"{where} holds {value}", where)
+
+
 def _require_plain(value: Any, name: str) -> None:
     """Set aside what would not be text: an object, or a formula that nothing has computed."""
+    _require_depth(value, f"column {name!r}")
     if isinstance(value, FormulaWithoutValue):
         raise SetAside("formula-without-value", f"column {name!r} holds {value}, and the file keeps no result of it", f"column {name!r}")
     if (path := nested.path_into(value, name)) is not None:
@@ -218,7 +225,7 @@ def _number(text: str, where: str) -> float:
     return number
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, where: str) -> str:
     """A cell as text: lists by line, lists of lists as rows of a table, whole reals without '.0'."""
     match value:
         case None:
@@ -229,11 +236,13 @@ def _text(value: Any) -> str:
             return value.decode("utf-8", "surrogateescape")  # a binary column is text or nothing that can be used
         case bool():
             return "yes" if value else "no"
+        case float() if not math.isfinite(value):
+            raise SetAside("not-a-number", f"{where} holds {value}", where)
         case float() if value.is_integer() and abs(value) < 1e15:
             return str(int(value))
         case list() if any(isinstance(item, list) for item in value):
-            return "\n".join(" | ".join(_text(cell) for cell in item) for item in value)
+            return "\n".join(" | ".join(_text(cell, where) for cell in (item if isinstance(item, list) else [item])) for item in value)
         case list():
-            return "\n".join(_text(item) for item in value)
+            return "\n".join(_text(item, where) for item in value)
         case _:
             return str(value)

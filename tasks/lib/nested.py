@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.lib.rows import TooDeep
+
+DEEPEST = 100  # lists and objects in one another
+
 
 def has(columns: Mapping[str, Any], name: str) -> bool:
     """Whether a row has a column of that name, or an object in a column with that path of keys."""
@@ -42,6 +46,23 @@ def text_keys(value: Mapping[str, Any], name: str) -> list[str]:
     return [key for key in ("text", "content", "value", name.rpartition(".")[2]) if key in value]
 
 
+def shallow(columns: dict[str, Any]) -> dict[str, Any]:
+    """A row in which what is nested too deep, to be walked through or shown, is replaced by a note of it."""
+    deep = [name for name, value in columns.items() if isinstance(value, list | tuple | dict) and _is_deep(value)]
+    return {**columns, **dict.fromkeys(deep, TooDeep(f"lists or objects in one another more than {DEEPEST} deep"))} if deep else columns
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            part for one in level for part in (one.values() if isinstance(one, dict) else one) if isinstance(part, list | tuple | dict)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def path_into(value: Any, name: str) -> str | None:
     """How a map would name a part of an object, or of a list with one in it; None where there is no object."""
     match value:
@@ -51,5 +72,7 @@ def path_into(value: Any, name: str) -> str | None:
         case list():
             paths = (path_into(item, f"{name}.{place}") for place, item in enumerate(value))
             return next((path for path in paths if path is not None), None)
+        case tuple():  # a key and its value, of a map whose keys stand twice
+            return name
         case _:
             return None

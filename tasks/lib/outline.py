@@ -42,10 +42,10 @@ class Outline:
         for piece in _pieces(lines, head):
             yield from self.paragraph("\n".join(piece), page)
 
-    def aside(self, text: str, page: int, reason: str) -> Iterator[Placed]:
+    def aside(self, text: str, page: int | None, reason: str, detail: str = "") -> Iterator[Placed]:
         """A row that is no text of the document: it is counted, and set aside for that reason."""
         self._number += 1
-        yield self._number, {"text": text, "heading": "", "page": page}, page, None, reason
+        yield self._number, {"text": text, "heading": "", "page": page}, page, None, reason, detail
 
     def flush(self, page: int | None) -> Iterator[Placed]:
         """The last heading, if nothing stood below it."""
@@ -76,8 +76,8 @@ def _pieces(lines: list[str], head: int) -> Iterator[list[str]]:
         yield piece
 
 
-def broken(file: Readable, dataset: Dataset, form: str, error: BaseException) -> DataError:
-    """What to say of a document that its reader does not understand."""
+def broken(file: Readable, dataset: Dataset, form: str, error: BaseException, row: int | None = None) -> DataError:
+    """What to say of a document that its reader does not understand, from a paragraph on where others were read."""
     found = f"it cannot be read ({type(error).__name__}: {str(error)[:200]})"
     remedy = "open it in the program that made it, and save or export it again"
-    return DataError(f"dataset {dataset.name!r}: a whole {form} file", found, remedy, file=file.place)
+    return DataError(f"dataset {dataset.name!r}: a whole {form} file", found, remedy, file=file.place, row=row)

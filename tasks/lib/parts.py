@@ -8,7 +8,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from tasks.lib import delimited, files, machine, progress, tracking
+from tasks.lib import delimited, files, machine, ole, progress, tracking
 from tasks.lib.errors import DataError, SlmforgeError
 from tasks.lib.files import Span
 from tasks.lib.sources import ResolvedDataset
@@ -29,7 +29,10 @@ MANY = 8  # files of one role that are worth processes of their own, which need 
 BLOCK = 1 << 20
 WATCH = "end with parent"
 MEMORY = 8_000_000_000  # bytes that a worker may take
-PLAIN = ("jsonl", "ndjson", "json", "csv", "tsv", "tab", "txt", "text", "md", "markdown")  # read by Python alone
+BUDGET, OWN = 2_000_000_000, 300_000_000  # bytes that all processes of a stage take by themselves, and this one of them
+# bytes that a process of a stage takes: what it imports, and the rows of a part
+EACH = {"ingest": 250_000_000, "check": 750_000_000}
+PLAIN = ("jsonl", "ndjson", "csv", "tsv", "tab", "txt", "text")  # read by Python alone, line by line
 DELIMITERS = {"csv": ",", "tsv": "\t", "tab": "\t"}
 R = TypeVar("R")
 
@@ -93,7 +96,7 @@ def _spans(path: Path, name: str, resolved: ResolvedDataset, size: int) -> Itera
     if form is None:
         return None
     if form == "parquet":
-        return _row_groups(path, size)
+        return _row_groups(path, name, size)
     if form in DELIMITERS:
         return delimited.stretches(path, size, dataset.delimiter or DELIMITERS[form], dataset.encoding in (None, "utf-8"))
     return _lines(path, size)
@@ -119,32 +122,50 @@ def _lines(path: Path, size: int) -> Iterator[tuple[Span, int]]:
             start, first = stop, first + lines
 
 
-def _row_groups(path: Path, size: int) -> Iterator[tuple[Span, int]] | None:
+def _row_groups(path: Path, name: str, size: int) -> Iterator[tuple[Span, int]] | None:
+    """A footer is as foreign as the rows: it is looked at where they are read."""
+    try:
+        (groups,) = in_order(_footer, [(path,)], 1, elsewhere="parquet" not in PLAIN)
+    except WorkerDiedError as error:
+        raise error.told([name], path) from error
+    return None if groups is None else _grouped(groups, size)
+
+
+def _footer(path: Path) -> list[tuple[int, int]] | None:
+    """Rows and bytes of each row group."""
     try:
         metadata = pq.read_metadata(path)
     except (OSError, ValueError):  # whoever reads it says what is wrong with it
         return None
-    return _grouped([metadata.row_group(i) for i in range(metadata.num_row_groups)], size)
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
-def _grouped(groups: Sequence[Any], size: int) -> Iterator[tuple[Span, int]]:
+def _grouped(groups: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[Span, int]]:
     start, first, rows, width = 0, 1, 0, 0
-    for place, group in enumerate(groups, start=1):
-        rows, width = rows + group.num_rows, width + group.total_byte_size
+    for place, (count, held) in enumerate(groups, start=1):
+        rows, width = rows + count, width + held
         if width >= size or place == len(groups):
             yield Span(start, place, first), width
             start, first, rows, width = place, first + rows, 0, 0
 
 
 def apart(datasets: Sequence[ResolvedDataset]) -> bool:
-    """Whether something is read that only C code understands, which may crash or take all memory: then not in this process."""
-    for resolved in datasets:
-        for source in (source for source in resolved.files if source.path is not None):
-            stem, _, suffix = source.name.lower().rpartition(".")
-            form = resolved.dataset.format or (stem.rpartition(".")[2] if suffix in files.PACKED_SUFFIXES else suffix)
-            if form not in PLAIN:
-                return True
-    return False
+    """Whether something is read that may crash or take all memory, in C code or as a whole: then not in this process."""
+    return any(
+        source.path is not None and not is_plain(source.path, source.name, resolved.dataset.format)
+        for resolved in datasets
+        for source in resolved.files
+    )
+
+
+def is_plain(path: Path, name: str, form: str | None) -> bool:
+    """Whether a file is read line by line, in Python: by its bytes no archive and no document, and else by its form or name."""
+    packed, head = files.first_bytes(path)
+    if packed not in (None, "gzip", "bzip2") or files.packing_of(head) is not None or head.startswith(ole.MAGIC):
+        return False
+    stem, _, suffix = name.lower().rpartition(".")
+    return (form or (stem.rpartition(".")[2] if packed and suffix in files.PACKED_SUFFIXES else suffix)) in PLAIN
 
 
 class WorkerDiedError(Exception):
@@ -162,7 +183,12 @@ class WorkerDiedError(Exception):
         )
 
 
-def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Iterator[R]:
+def afforded(stage: str) -> int:
+    """How many processes of a stage there may be beside this one: one per core, as far as all of them stay within BUDGET."""
+    return min(os.cpu_count() or 1, max(1, (BUDGET - OWN) // EACH[stage]))
+
+
+def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: int | None, *, elsewhere: bool) -> Generator[R, None, None]:
     """Results of `work(*job)` in the order of the jobs, made in processes where there is more than one of both.
 
     Args:

@@ -30,25 +30,22 @@ ROUND = 80  # characters shown before and behind a letter beyond ASCII
 Entry = dict[str, Any]
 
 
-def look(file: Path, name: str, relative: str, encoding: str | None = None, broken: str | None = None) -> tuple[Entry, list[SourceRow]]:
+def look(file: Path, name: str, relative: str, said: Entry) -> tuple[Entry, list[SourceRow]]:
     """How a file is to be read (as keys of a dataset entry), and its first rows, those that can be read before others.
 
     Args:
         file: where it lies; or a folder of files that are read alike, of which the first tells how.
         name: the dataset's name.
         relative: the file's path in the domain's folder.
-        encoding: as the user says; None to tell it from the bytes.
-        broken: what becomes of rows that cannot be read, as the user says.
+        said: keys of the entry as the user says them; what is not said is told from the bytes.
 
     Raises:
         DataError: if it cannot be read at all.
         ConfigError: if no dataset can have that name, or no text that encoding.
     """
-    _plain(name, relative, {"encoding": encoding})
+    _plain(name, relative, said)
     with _first(file, name, relative) as first:
-        how = _how(first, name, relative, encoding)
-    if broken is not None:
-        how["broken"] = broken
+        how = {key: value for key, value in said.items() if value != "utf-8"} | _how(first, name, relative, said)
     return how, _first_rows(file, _plain(name, relative, how))
 
 
@@ -57,9 +54,10 @@ def reshaped(file: Path, name: str, relative: str, how: Entry) -> list[SourceRow
     return _first_rows(file, _plain(name, relative, how))
 
 
-def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Entry:
-    """How a file is written, where its name does not say it."""
+def _how(first: Readable, name: str, relative: str, said: Entry) -> Entry:
+    """How a file is written, where neither its name nor the user says it."""
     how: Entry = {}
+    encoding = said.get("encoding")
     form = format_of(first, name)
     if encoding is not None and form not in (*TEXTS, "html"):
         raise ConfigError(
@@ -73,11 +71,11 @@ def _how(first: Readable, name: str, relative: str, encoding: str | None) -> Ent
         how["encoding"] = encoding
     if form == "txt" and _is_table(first, how.get("encoding", "utf-8")):
         how["format"] = "tsv"
-    if form == "csv" and (mark := _delimiter(first, how.get("encoding", "utf-8"))) != ",":
+    if form == "csv" and "delimiter" not in said and (mark := _delimiter(first, how.get("encoding", "utf-8"))) != ",":
         how["delimiter"] = mark
-    if form == "json" and (path := layouts.of_json(json_document(first, _plain(name, relative, how)), first)) is not None:
+    if form == "json" and "records" not in said and (path := layouts.of_json(json_document(first, _plain(name, relative, how)), first)):
         how["records"] = path
-    if form == "xml" and (element := layouts.of_xml(first)) is not None:
+    if form == "xml" and "records" not in said and (element := layouts.of_xml(first)) is not None:
         how["records"] = element
     return how
 

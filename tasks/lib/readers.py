@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import IO, Any
 
-from tasks.lib import broken, delimited, documents, encodings, files, markup, ole, pdf, reshape, tables, word
+from tasks.lib import broken, delimited, documents, encodings, files, json_text, markup, nested, ole, pdf, reshape, tables, word
 from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.files import Readable, Span
@@ -16,8 +15,7 @@ from tasks.lib.rows import Numbered, SourceRow
 from tasks.lib.sources import ResolvedDataset, SourceFile, builtin_documents
 
 MAX_LINE = 32_000_000  # bytes of one line or cell
-MAX_DOCUMENT = 2_000_000_000  # bytes of one JSON document
-EXACT_DIGITS = 15  # of a whole number that a double holds exactly
+MAX_DOCUMENT = 200_000_000  # characters of one JSON document
 SAMPLE = 200_000  # bytes from which an encoding is told
 TEXTS = ("csv", "tsv", "jsonl", "json", "txt", "md")  # formats whose encoding nothing else says
 
@@ -42,7 +40,7 @@ def read_file(dataset: Dataset, source: SourceFile, span: Span | None = None) ->
     for file in files.members(source.path, source.name, dataset.name):
         ole.refuse(file, dataset.name)
         for number, columns, *origin in _rows(replace(file, span=span), dataset):
-            yield SourceRow(file.name, number, columns, *origin)
+            yield SourceRow(file.name, number, nested.shallow(columns), *origin)
 
 
 def _rows(file: Readable, dataset: Dataset) -> Iterator[Any]:
@@ -177,27 +175,9 @@ def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Any]:
 
 def _parse(text: str, file: Readable, dataset: Dataset, row: int) -> Any:
     try:
-        return (FOR_JQ if dataset.records else AS_IT_IS).decode(text)
+        return (json_text.FOR_JQ if dataset.records else json_text.AS_IT_IS).decode(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"dataset {dataset.name!r}: JSON", f"{error}", "correct the JSON there", file=file.place, row=row) from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key that stands twice would lose one of its values."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
-    return made
-
-
-def _whole_number(digits: str) -> int | str:
-    return int(digits) if len(digits) <= EXACT_DIGITS else digits
-
-
-def _no_constant(name: str) -> None:
-    """NaN and the infinities are no JSON, and other readers take them for other things."""
-    raise ValueError(f"{name} is no JSON value (write null, or a number)")
 
 
 def _json(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
@@ -257,10 +237,13 @@ def _tsv(file: Readable, dataset: Dataset) -> Iterator[Any]:
 def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
     """Paragraphs, separated by blank lines."""
     paragraph: list[str] = []
-    number = 0
-    for _, line in _lines(file, dataset):
+    number = size = 0
+    for place, line in _lines(file, dataset):
         if line.strip():
             paragraph.append(line)
+            size = len(line) + (size if len(paragraph) > 1 else 0)
+            if size > MAX_LINE:
+                raise _endless(file, dataset, number + 1, place)
         elif paragraph:
             number += 1
             yield number, {"text": "".join(paragraph)}
@@ -269,9 +252,16 @@ def _txt(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
         yield number + 1, {"text": "".join(paragraph)}
 
 
-AS_IT_IS = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
-# jq computes in double precision: a longer whole number goes through it as text, digit by digit
-FOR_JQ = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole_number)
+def _endless(file: Readable, dataset: Dataset, row: int, line: int) -> DataError:
+    return DataError(
+        f"dataset {dataset.name!r}: paragraphs of at most {MAX_LINE:,} characters, with blank lines between them",
+        f"a longer one, which goes on in line {line:,}",
+        "put a blank line between any two texts; where each line is a text of its own, write them as JSONL or as CSV under a header",
+        file=file.place,
+        row=row,
+    )
+
+
 READERS: dict[str, Callable[[Readable, Dataset], Iterator[Any]]] = {
     "jsonl": _jsonl,
     "csv": _csv,

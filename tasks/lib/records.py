@@ -17,7 +17,7 @@ from tasks.lib.errors import StageError
 from tasks.lib.origins import INTRODUCED
 from tasks.lib.store import Artifact
 
-BATCH = 2_000
+BATCH, BATCH_CHARS = 2_000, 32_000_000  # rows, and characters in them, that are written together
 ROLES = ("corpus", "general", "tune", "preference", "eval")
 # the fields that hold content, by role; a preference row has the ones of its shape
 CONTENT = ("text", "system", "prompt", "response", "chosen", "rejected", "answer", "a", "b")
@@ -111,6 +111,7 @@ class RecordWriter:
     def __init__(self, out: Path, part: int = 0) -> None:
         self._out, self._part = out, part
         self._buffers: dict[str, list[Row]] = {}
+        self._held: Counter[str] = Counter()  # characters in each
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.used: Counter[tuple[str, str]] = Counter()  # by dataset and file
         self.aside: dict[tuple[str, str], Counter[str]] = {}
@@ -142,7 +143,9 @@ class RecordWriter:
         """Write a row to a file without counting it."""
         buffer = self._buffers.setdefault(name, [])
         buffer.append(row)
-        if len(buffer) >= BATCH:
+        self._held[name] += sum(len(value) for value in row.values() if isinstance(value, str))
+        self._held[name] += sum(len(turn["content"]) for turn in row.get("history") or ())
+        if len(buffer) >= BATCH or self._held[name] >= BATCH_CHARS:
             self._flush(name)
 
     def _flush(self, name: str) -> None:
@@ -154,6 +157,7 @@ class RecordWriter:
             self._writers[name] = pq.ParquetWriter(self._out / f"{name}-{self._part:05}.parquet", schema)
         self._writers[name].write_table(pa.Table.from_pylist(buffer, schema=schema))
         buffer.clear()
+        self._held[name] = 0
 
 
 def files(folder: Path, name: str) -> list[Path]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from tasks.lib import places
 
@@ -41,3 +42,13 @@ def replace(contents: dict[Path, str]) -> None:
                 shutil.copymode(file, new[file])
         for file, place in new.items():
             place.replace(file)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[TextIO]:
+    """A text file that takes its place when all of it is written; line ends are written as they are given."""
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as workspace:
+        new = Path(workspace) / file.name
+        with new.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        new.replace(file)

@@ -37,9 +37,17 @@ def results(dataset: Dataset, value: Any, file: Readable, row: int | None) -> li
         DataError: naming file and row, where the expression fails, or where it would meet half a character, which jq
             refuses or replaces by another.
     """
-    _require_whole(dataset, value, file, row)
     try:
+        _require_whole(dataset, value, file, row)
         found: list[Any] = _program(dataset.records or ".").input_value(value).all()
+    except RecursionError as error:
+        raise DataError(
+            f"dataset {dataset.name!r}: JSON, for `records:` to work on",
+            "lists or objects in one another deeper than can be walked through",
+            "write the value with fewer levels",
+            file=file.place,
+            row=row,
+        ) from error
     except ValueError as error:
         raise DataError(
             f"dataset {dataset.name!r}: the jq expression in `records:`",

@@ -28,6 +28,12 @@ class SheetError(str):
     __slots__ = ()
 
 
+class TooDeep(str):
+    """In the place of a value whose lists and objects stand in one another deeper than any text has reason to."""
+
+    __slots__ = ()
+
+
 class FormulaWithoutValue(str):
     """A formula of which the file keeps no result: no spreadsheet program has computed it."""
 

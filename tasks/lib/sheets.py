@@ -195,8 +195,7 @@ def read(file: Path) -> tuple[list[SheetRow], list[str]]:
     try:
         for row in read_rows(ResolvedDataset.of(dataset, [source])):
             columns = list(row.columns)
-            # a spreadsheet shows a CSV file's header as row 1; XLSX rows are numbered so already
-            made = _row(row.number + (form == "csv"), row.columns, csv_file=form == "csv")
+            made = _row(row.number, row.columns, csv_file=form == "csv")
             if made.errors or any(text.strip() for text in made.cells.values()):
                 rows.append(made)
     except DataError as error:  # its reader speaks of a dataset and its entry in a card, and there is none

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.lib import digests, places, replacing
-from tasks.lib.errors import DataError, StageError
+from tasks.lib.errors import ConfigError, DataError, StageError
 
 RECORD = "artifact.json"
 VIEW = "view"  # renderings for people: recorded, but not part of what the artifact is
@@ -149,10 +149,25 @@ def identifiers() -> list[str]:
 def lock(identifier: str) -> Iterator[None]:
     """Hold the one right to make `identifier`; the kernel gives it back when the process dies."""
     place = root() / f"{identifier}.lock"
+    _require_own(place.parent)
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a stage's folder that lies elsewhere: what is made, and what is removed, stays below the folder that the operator named.
+
+    That folder itself may be a link: it is where the operator wants it.
+    """
+    for place in (root(), folder):
+        if place.is_symlink():
+            raise ConfigError(
+                f"a folder for artifacts below {places.runs()}",
+                f"{place} is a link to {place.readlink()}",
+                "remove the link; to keep runs elsewhere, name that place: SLMFORGE_RUNS",
+            )
 
 
 def workspace(identifier: str) -> Path:

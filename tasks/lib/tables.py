@@ -23,6 +23,7 @@ from tasks.lib.rows import FormulaWithoutValue, Numbered, SheetError
 # what openpyxl lets through where a file is not what it says; a SyntaxError is one of the XML inside
 XLSX_FAULTS = (InvalidFileException, SyntaxError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, *files.BROKEN)
 BATCH_ROWS = 1_000  # rows decoded at once
+TITLE = "where a title stands above the header, say which row is the header: `header: N`"
 
 
 def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> None:
@@ -30,22 +31,29 @@ def require_each_once(header: list[str], file: Readable, dataset: Dataset) -> No
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(
             f"dataset {dataset.name!r}: each column once",
-            f"the column {twice[0]!r} more than once in the header",
-            "rename the column that stands twice",
+            f"the column {twice[0]!r} more than once in the header" if twice[0] else "columns without a name in the header",
+            "rename the column that stands twice" if twice[0] else f"name the columns; {TITLE}",
             file=file.place,
         )
 
 
 def parquet(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
-    """Rows of a Parquet file."""
+    """Rows of a Parquet file; of pages that carry a checksum, it must be right."""
     with file.local() as path:
         try:
-            opened = pq.ParquetFile(path)
+            opened = pq.ParquetFile(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise broken(file, dataset, "parquet", error, None) from error
         with opened:
-            groups = None if file.span is None else list(range(file.span.start, file.span.stop))
-            yield from _batches(opened.iter_batches(BATCH_ROWS, row_groups=groups), opened.schema_arrow.names, file, dataset)
+            groups = list(range(opened.num_row_groups) if file.span is None else range(file.span.start, file.span.stop))
+            left = promised = sum(opened.metadata.row_group(group).num_rows for group in groups)
+            batches = opened.iter_batches(BATCH_ROWS, row_groups=groups)
+            for row in _batches(batches, opened.schema_arrow.names, file, dataset):
+                left -= 1
+                yield row
+            if left:
+                fault = ValueError(f"{promised - left:,} rows where its footer promises {promised:,}")
+                raise broken(file, dataset, "parquet", fault, None)
 
 
 def arrow(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
@@ -68,7 +76,7 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
     try:
         for batch in batches:
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                for row in _shortest(batch.slice(start, BATCH_ROWS)).to_pylist():
+                for row in _values(_shortest(batch.slice(start, BATCH_ROWS))):
                     number += 1
                     yield number, row
     except UnicodeDecodeError as error:
@@ -81,6 +89,16 @@ def _batches(batches: Any, header: list[str], file: Readable, dataset: Dataset) 
         ) from error
     except (pa.ArrowException, OSError) as error:
         raise broken(file, dataset, file.name.rpartition(".")[2], error, number or None) from error
+
+
+def _values(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a batch; a map is an object, or pairs where a key stands twice in it."""
+    try:
+        made: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    except KeyError:
+        halves = (batch.slice(0, batch.num_rows // 2), batch.slice(batch.num_rows // 2))
+        return batch.to_pylist() if batch.num_rows == 1 else [row for half in halves for row in _values(half)]
+    return made
 
 
 def _shortest(batch: Any) -> Any:
@@ -173,8 +191,8 @@ def _sheet(sheet: Any, formulas: Any, file: Readable, dataset: Dataset) -> Itera
         values = [_value(cell, other) for cell, other in itertools.zip_longest(cells, written)]
         while values and values[-1] is None:
             values.pop()
-        if not values:
-            continue  # an empty line is no row
+        if not values or number < (dataset.header or 1):
+            continue  # an empty line is no row, nor is a title
         if not header:
             header = ["" if value is None else str(value).strip() for value in values]
             require_each_once(header, file, dataset)
@@ -183,7 +201,7 @@ def _sheet(sheet: Any, formulas: Any, file: Readable, dataset: Dataset) -> Itera
             raise DataError(
                 f"dataset {dataset.name!r}: a name in the header for every column",
                 f"{len(values)} cells under {len(header)} names",
-                "name the column in the header, or remove its cells",
+                f"name the column in the header, or remove its cells; {TITLE}",
                 file=file.place,
                 row=number,
             )

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import docx as python_docx
+from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml import parse_xml
 from lxml import etree
 
 from tasks.lib import files
@@ -23,37 +25,106 @@ NO_TEXT |= {f"{M}{name}Pr" for name in ("oMathPara", "f", "sSup", "sSub", "sSubS
 BOX = f"{W}txbxContent"
 SIGNS = {f"{W}tab": "\t", f"{W}ptab": "\t", f"{W}cr": "\n", f"{W}noBreakHyphen": "-"}
 UNKNOWN = "\ufffd"  # a sign of a font with a code of its own
-BREAKS = ".//w:lastRenderedPageBreak[not(ancestor::w:txbxContent)]"
+# in the order of a block: where a page may end, and text; but nothing of a text box or of what a tracked change took away
+MARKS = "|".join(
+    f".//w:{name}[not(ancestor::w:txbxContent or ancestor::w:del or ancestor::w:moveFrom)]"
+    for name in ("lastRenderedPageBreak", "br[@w:type='page']", "t")
+)
+NOTES = {"footnote": RELATIONSHIP_TYPE.FOOTNOTES, "endnote": RELATIONSHIP_TYPE.ENDNOTES}
+COMMENTS = "comments"
+MOST_COLUMNS = 1_000  # of a table; Word allows 63
+# what this walk and python-docx let through where a document is not what it says
+FAULTS = (PackageNotFoundError, KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError,
+          etree.XMLSyntaxError, *files.BROKEN)  # fmt: skip
 
 
 def docx(file: Readable, dataset: Dataset) -> Iterator[Placed]:
-    """Paragraphs and tables of a Word document's body, in order; page numbers where the writing program left them.
+    """Paragraphs and tables of a Word document's body, in order, then its notes; page numbers where the writing program left them.
 
     Tracked insertions, links, content controls and equations are text of their paragraph; what is in a text box follows the
-    paragraph that holds it. Tracked deletions are no text.
+    paragraph that holds it. Tracked deletions are no text. Comments are one row, to be set aside.
     """
+    number = 0
     with file.local() as path:
         files.require_safe_zip(path, dataset.name)
         try:
             with path.open("rb") as stream:  # by its content: the copy of an archive's member has no suffix
                 document = python_docx.Document(stream)
-        except (PackageNotFoundError, KeyError, ValueError, etree.XMLSyntaxError, *files.BROKEN) as error:
-            raise broken(file, dataset, "DOCX", error) from error
+            for row in _rows_of(document):
+                number = row[0]
+                yield row
+        except FAULTS as error:
+            raise broken(file, dataset, "DOCX", error, number + 1 if number else None) from error
+
+
+def _rows_of(document: Any) -> Iterator[Placed]:
     styles = {style.style_id: style for style in document.styles}
-    outline = Outline()
-    page = 1 if document.element.xpath("//w:lastRenderedPageBreak") else None
+    outline, pages = Outline(), Pages(known=bool(document.element.xpath("//w:lastRenderedPageBreak | //w:br[@w:type='page']")))
+    referred: dict[tuple[str, str], int | None] = {}  # by kind and number of a note: the page that refers to it
     for block in _blocks(document.element.body):
+        page = pages.of(block)
+        for kind in NOTES:
+            referred |= {(kind, number): page for number in _references(block, kind)}
         if block.tag == f"{W}tbl":
             yield from outline.table(_rows(block), page)
-        if page is not None:  # a table does not tell its page breaks, and stands on the page where it begins
-            page += len(block.xpath(BREAKS))
-        if block.tag == f"{W}p":
-            text = _text(block).strip()
-            if level := _level(styles.get(block.style)):
-                yield from outline.heading(level, text, page) if text else ()
-            elif text:
-                yield from outline.paragraph(text, page)
-    yield from outline.flush(page)
+        elif text := _text(block).strip():
+            level = _level(styles.get(block.style))
+            yield from outline.heading(level, text, page) if level else outline.paragraph(text, page)
+    yield from outline.flush(pages.page)
+    yield from _notes(document, outline, referred)
+
+
+class Pages:
+    """The page on which each block begins; a document without any break does not tell its pages."""
+
+    def __init__(self, *, known: bool) -> None:
+        self.page = 1 if known else None
+        self._asked = False  # a break that a person has set, with no text behind it yet
+
+    def of(self, block: Any) -> int | None:
+        """The page of a block's first word, or where it has none, its own."""
+        if self.page is None:
+            return None
+        first: int | None = None
+        for mark in block.xpath(MARKS):
+            if mark.tag == f"{W}t":
+                if mark.text:
+                    first, self._asked = first or self.page, False
+            elif mark.tag == f"{W}br":
+                self.page, self._asked = self.page + 1, True
+            elif self._asked:
+                self._asked = False  # where the program has seen it: the same break
+            else:
+                self.page += 1
+        return first or self.page
+
+
+def _references(block: Any, kind: str) -> list[str]:
+    """The numbers of the notes that a block refers to, in the order of its text."""
+    found: list[str] = block.xpath(f".//w:{kind}Reference[not(ancestor::w:del or ancestor::w:moveFrom)]/@w:id")
+    return found
+
+
+def _notes(document: Any, outline: Outline, referred: dict[tuple[str, str], int | None]) -> Iterator[Placed]:
+    """Footnotes and endnotes that the text refers to, under a heading of their own; all comments as one row."""
+    for kind, relation in NOTES.items():
+        notes = {note.get(f"{W}id"): note for part in _parts(document, relation) for note in part.iterchildren(f"{W}{kind}")}
+        texts = [(_inside(notes[number]), page) for (of, number), page in referred.items() if of == kind and number in notes]
+        if texts := [(text, page) for text, page in texts if text]:
+            yield from outline.heading(1, f"{kind.capitalize()}s", texts[0][1])
+        for text, page in texts:
+            yield from outline.paragraph(text, page)
+    comments = [_inside(comment) for part in _parts(document, RELATIONSHIP_TYPE.COMMENTS) for comment in part.iterchildren(f"{W}comment")]
+    if comments := [text for text in comments if text]:
+        said = f"{len(comments):,} comment{'s' * (len(comments) > 1)} in the margin, which are about the text and not of it"
+        yield from outline.aside("\n".join(comments), None, COMMENTS, said)
+
+
+def _parts(document: Any, relation: str) -> Iterator[Any]:
+    """The XML of a document's parts of a kind."""
+    for found in document.part.rels.values():
+        if found.reltype == relation and not found.is_external:
+            yield parse_xml(found.target_part.blob)
 
 
 def _blocks(element: Any) -> Iterator[Any]:
@@ -157,6 +228,8 @@ def _rows(table: Any) -> list[str]:
     for row in _found(table, {f"{W}tr"}):
         before = row.find(f"{W}trPr/{W}gridBefore")
         column = 0 if before is None else int(before.get(f"{W}val", "0"))
+        if column > MOST_COLUMNS:
+            raise ValueError(f"a table of {column:,} columns")
         cells = [""] * column
         for cell in _found(row, {f"{W}tc"}):
             merged, span = cell.find(f"{W}tcPr/{W}vMerge"), cell.find(f"{W}tcPr/{W}gridSpan")

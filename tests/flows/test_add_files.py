@@ -154,6 +154,49 @@ def test_a_map_that_most_rows_do_not_fit_is_not_written_unasked(legal: Path, wor
     assert (legal / "domain.yaml").read_bytes() == before
 
 
+def titled(kind: str) -> bytes:
+    """Two lines above the header, of which one is empty; in a workbook also a sheet of something else."""
+    top = [("Ward list 2025",), (), ("question", "answer"), *(tuple(row.values()) for row in ROWS)]
+    if kind != "xlsx":
+        mark = ";" if kind == "semicolons" else ","
+        return "".join(f"{mark.join(row)}\n" for row in top).encode()
+    book, stream = openpyxl.Workbook(), io.BytesIO()
+    for name, lines in (("data", top), ("more", [("x",), ("y",)])):
+        sheet = book.create_sheet(name)
+        for line in lines:
+            sheet.append(line)
+    book.save(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "sheet"), [("csv", ()), ("semicolons", ("--delimiter", ";")), ("xlsx", ("--sheet", "data"))])
+def test_what_a_file_does_not_say_is_said_by_options_that_its_error_names(
+    kind: str, sheet: tuple[str, ...], legal: Path, workplace: Path
+) -> None:
+    name = "a.xlsx" if kind == "xlsx" else "a.csv"
+    (workplace / name).write_bytes(titled(kind))
+    if kind == "xlsx":
+        done = run("add", "legal", name, *SAID)
+        assert (done.exit_code, "say which one with --sheet VALUE" in done.output) == (3, True), done.output
+    done = run("add", "legal", name, *SAID, *sheet)
+    assert (done.exit_code, "which row is the header: --header N" in done.output) == (3, True), done.output
+    done = run("add", "legal", name, *SAID, *sheet, "--header", "3", "--holdout", "2")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert {key: entry(legal, "a").get(key) for key in ("header", "holdout")} == {"header": 3, "holdout": 2}
+    _, rows = read("a")
+    assert [row.columns for row in rows] == ROWS
+    assert rows[0].number == 4, "as a spreadsheet shows it"
+
+
+def test_where_the_rows_of_a_document_are_can_be_said(legal: Path, workplace: Path) -> None:
+    (workplace / "a.json").write_text(json.dumps({"one": ROWS, "two": ROWS}))
+    done = run("add", "legal", "a.json", *SAID)
+    assert (done.exit_code, "--records .data[]" in done.output) == (3, True), done.output
+    assert run("add", "legal", "a.json", *SAID, "--records", ".two[]").exit_code == 0
+    assert entry(legal, "a")["records"] == ".two[]"
+    assert [row.columns for row in read("a")[1]] == ROWS
+
+
 def test_a_text_that_is_a_table_is_proposed_as_one(legal: Path, workplace: Path) -> None:
     (workplace / "a.txt").write_text("question\tanswer\n" + "".join(f"{row['question']}\t{row['answer']}\n" for row in ROWS))
     done = run("add", "legal", "a.txt", *SAID)

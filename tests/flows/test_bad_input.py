@@ -102,7 +102,7 @@ def dataset_file(file: str, made: bytes, *says: str) -> Bad:
 
 
 BAD = {
-    "a column that is missing": card('"{q}", response', '"{qq}", response', DATA, "colours.csv, row 1", "'qq'", "did you mean 'q'", at="ingest"),
+    "a column that is missing": card('"{q}", response', '"{qq}", response', DATA, "colours.csv, row 2", "'qq'", "did you mean 'q'", at="ingest"),
     "an empty file": dataset_file("data/documents.jsonl", b"", "at least one row"),
     "a header alone": dataset_file("data/colours.csv", b"q,a\n", "at least one row"),
     "an unknown key in the card": card("owner: tests", "ownr: tests", CONFIG, "ownr", "'owner'", "domain.yaml"),
@@ -127,12 +127,12 @@ BAD = {
     "a cut parquet file": Bad(corpus("data/cut.parquet", cut_parquet), DATA, ("cut.parquet", "copy the file again"), "ingest"),
     "bytes that are no UTF-8": Bad(append("data/documents.jsonl", b'{"text": "\xff"}\n'), DATA, ("documents.jsonl, row 202", "0xff", "UTF-8"), "ingest"),
     "JSON that is no object": Bad(append("data/documents.jsonl", b'["x"]\n'), DATA, ("documents.jsonl, row 202", "list"), "ingest"),
-    "a ragged row": Bad(append("data/colours.csv", b"What, now?,red\n"), DATA, ("colours.csv, row 202", "3 cells", "quote"), "ingest"),
+    "a ragged row": Bad(append("data/colours.csv", b"What, now?,red\n"), DATA, ("colours.csv, row 203", "3 cells", "quote"), "ingest"),
     "two columns of one name": Bad(edit("q,a\n", "q,q\n", "data/colours.csv"), DATA, ("colours.csv", "'q' more than once", "rename"), "ingest"),
-    "jq that does not compile": records(".[", DATA, "colours.csv, row 1", "syntax error", at="ingest"),
+    "jq that does not compile": records(".[", DATA, "colours.csv, row 2", "syntax error", at="ingest"),
     "jq that drops rows": records('select(.a != "red")', DATA, "colours.csv, row", "0 results", at="ingest"),
     "jq that reads the environment": records(".q = $ENV.HOME", CONFIG, "datasets.1.records", "$ENV"),
-    "training rows that are evaluated": Bad(overlap, DATA, ("colours.csv, row 5", "held:2", "split.overlap=set-aside"), "split"),
+    "training rows that are evaluated": Bad(overlap, DATA, ("colours.csv, row 6", "held:3", "split.overlap=set-aside"), "split"),
     "an expectation that does not exist": Bad(
         edit("to_not_be_null", "to_be_fine", "expectations.yaml"), CONFIG, ("expect_column_values_to_be_fine", "role tune"), "check"
     ),

@@ -47,7 +47,7 @@ def test_the_card_says_what_became_of_every_row_and_what_to_do(dirty: Path, cli:
     assert "563 rows in = " in page.text
     assert "does not balance" not in page.text
     assert "<script>alert(1)</script>{{ 7*7 }}" in page.text, "shown as it is"
-    assert "data/colours.csv, row 202: column 'a' (`response` of the map) gives 'green', which is none of the choices" in page.text
+    assert "data/colours.csv, row 203: column 'a' (`response` of the map) gives 'green', which is none of the choices" in page.text
     assert "write the answer, or remove the row" in page.text
     assert "What the model will see" in page.text
     assert "1 of the expectations" not in page.text
@@ -67,7 +67,7 @@ def test_the_content_of_rows_is_withheld_where_the_domain_says_so(dirty: Path, c
     assert "alert(1)" not in page.text
     assert "stone number" not in page.text
     assert "green" not in page.text
-    assert "data/colours.csv, row 202" in page.text
+    assert "data/colours.csv, row 203" in page.text
 
 
 def test_an_unmet_expectation_comes_first_with_the_place_that_is_at_fault(dirty: Path, cli: Run, workplace: Path) -> None:

@@ -44,6 +44,26 @@ def test_a_dataset_that_is_none_is_refused_and_those_that_are_named(aside: tuple
     assert done.returncode == 0, "it is there, if nothing of it is set aside"
 
 
+def test_every_file_of_a_dataset_is_counted_by_itself(toy: Path, cli: Run) -> None:
+    lines = (toy / "data/documents.jsonl").read_text().splitlines(keepends=True)
+    (toy / "data/many").mkdir()
+    for place, part in enumerate((lines[:150], [*lines[150:], '{"text": ["x", {"y": 1}]}\n'])):
+        (toy / f"data/many/{place}.jsonl").write_text("".join(part))
+    card = toy / "domain.yaml"
+    card.write_text(card.read_text().replace("data/documents.jsonl", "data/many"))
+    done = cli("check", "toy", "--json")
+    assert done.returncode == 0, done.stderr
+    told = next(dataset for dataset in json.loads(done.stdout)["datasets"] if dataset["name"] == "documents")
+    assert (told["file"], told["rows_in"], told["sha256"]) == ("2 files", 202, None)
+    files = {file["name"]: (file["rows_in"], file["rows_used"], file["set_aside"].get("nested-value", 0)) for file in told["files"]}
+    assert [(name, rows, nested) for name, (rows, _, nested) in files.items()] == [
+        ("data/many/0.jsonl", 150, 0),
+        ("data/many/1.jsonl", 52, 1),
+    ]
+    assert sum(used for _, used, _ in files.values()) == told["rows_used"]
+    assert "documents: what became of the rows of each file is told by --json" in cli("check", "toy").stdout
+
+
 def test_an_expectation_that_stops_says_where_it_can_be_changed(toy: Path, cli: Run) -> None:
     (toy / "expectations.yaml").write_text("tune:\n  - expect_column_values_to_not_be_null: {column: response}\n")
     done = cli("check", "toy")

@@ -20,8 +20,8 @@ def prepared(toy: Path, cli: Run) -> Run:
 
 def test_rows_set_aside_are_shown_with_their_reason_and_place(prepared: Run) -> None:
     said = prepared("rows", "toy", "--set-aside", "unknown-value").stdout
-    assert "colours:202" in said
-    assert "data/colours.csv, row 202" in said
+    assert "colours:203" in said
+    assert "data/colours.csv, row 203" in said
     assert "column 'a' (`response` of the map) gives 'green', which is none of the choices" in said
     assert "1 of 1 rows shown" in said
     everything = prepared("rows", "toy", "--set-aside").stdout
@@ -48,7 +48,7 @@ def test_a_csv_export_holds_every_row_and_no_formula(prepared: Run, workplace: P
     assert prepared("rows", "toy", "--set-aside", "--csv", "out.csv").returncode == 0
     with (workplace / "out.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["q"] for row in rows if row["id"] == "colours:202"] == ['\'=HYPERLINK("http://x")']
+    assert [row["q"] for row in rows if row["id"] == "colours:203"] == ['\'=HYPERLINK("http://x")']
     done = prepared("rows", "toy", "--set-aside", "--csv", "out.csv")
     assert done.returncode == 2
     assert "there already" in done.stderr

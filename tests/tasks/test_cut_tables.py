@@ -102,7 +102,7 @@ def test_a_bad_row_is_told_with_the_row_and_line_of_the_whole_file(bad: str, say
     of = resolved(file)
     with pytest.raises(DataError, match=says) as whole:
         list(read_file(of.dataset, of.files[0]))
-    assert whole.value.row == 51
+    assert whole.value.row == 102
     with pytest.raises(DataError, match=says) as caught:
         pieces(of, size)
     assert str(caught.value) == str(whole.value)
@@ -159,7 +159,7 @@ def test_the_artifact_is_the_same_whatever_the_number_of_workers(workplace: Path
         assert (rows(made), made.ledger) == (rows(whole), whole.ledger)
         digest.add(made.digest)
     assert len(digest) == 1
-    assert [row["row"] for row in iterate(whole.path, "tune")] == [i + 1 for i in range(2_000) if i % 50]
+    assert [row["row"] for row in iterate(whole.path, "tune")] == [i + 2 for i in range(2_000) if i % 50]
 
 
 def test_the_first_bad_row_is_named_and_nothing_is_left(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_the_first_bad_row_is_named_and_nothing_is_left(workplace: Path, monkeyp
     cut(monkeypatch, 10_000)
     with pytest.raises(DataError, match=r"4 cells \(lines 3000 to 3001\)") as caught:
         ingest(IngestConfig(workers=1), given(file))
-    assert caught.value.row == 1_500
+    assert caught.value.row == 1_501
     assert [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()] == []
 
 

@@ -63,6 +63,23 @@ def test_html_gives_paragraphs_and_no_scripts(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("tag", ["b", "div"])
+@pytest.mark.parametrize("deep", [600, 2_040])
+def test_no_word_behind_elements_that_nobody_closes_is_lost(tag: str, deep: int, tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    words = [f"word{number}" for number in range(deep)]
+    file.write_text("".join(f"<{tag}>{word} " for word in words))
+    assert " ".join(row.columns["text"] for row in rows(file)).split() == words
+
+
+def test_a_page_of_which_the_parser_leaves_something_out_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_text("<p>&x; </i></u></q>\n" * 2_000 + "".join(f"<font>word{number} " for number in range(3_000)))
+    with pytest.raises(DataError, match="Excessive depth") as caught:
+        rows(file)
+    assert (caught.value.file, "close the elements there" in str(caught.value)) == (str(file), True)
+
+
 def test_html_in_the_encoding_that_it_declares(tmp_path: Path) -> None:
     file = tmp_path / "a.html"
     file.write_bytes('<meta charset="windows-1252"><p>Dose – 5 µg</p>'.encode("cp1252"))

@@ -6,7 +6,9 @@ import io
 import json
 import lzma
 import stat
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,26 @@ def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(files, "MAX_MEMBERS", 100)
     file = zipped(tmp_path / "a.zip", {f"{number}.txt": b"" for number in range(101)})
     assert "more than 100 members" in refused(file, tmp_path).found
+
+
+@pytest.mark.parametrize("told", ["all", "one", "zip64"])
+def test_too_many_members_are_refused_before_they_are_listed_in_memory(told: str, tmp_path: Path) -> None:
+    """A zip of empty members has little but its directory, and of that its end may say what it likes."""
+    many, file = 300_000, tmp_path / "a.zip"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 33, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)
+    directory = b"".join(entry + b"%05x" % number for number in range(many))
+    said = {"all": 0xFFFE, "one": 1, "zip64": 0xFFFF}[told]
+    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, many, many, len(directory), 0)
+    wide += struct.pack("<4sLQL", b"PK\6\7", 0, len(directory), 1)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, said, said, len(directory), 0, 0)
+    head = b"PK\3\4" if told == "all" else b""  # bytes before the directory, as self-extracting archives have them
+    file.write_bytes(head + directory + (wide if told == "zip64" else b"") + end)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="more than 100,000 members"):
+        files.require_safe_zip(file, "d")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])

@@ -22,7 +22,7 @@ def test_the_row_and_the_character_are_named(half: str, tmp_path: Path) -> None:
 def test_a_key_is_named_too_and_bytes_that_are_no_text_as_such(tmp_path: Path) -> None:
     assert "the key" in refused(tmp_path, "a.jsonl", b'{"\\ud83d": 1}\n', records=".").found
     found = refused(tmp_path, "a.csv", b"q\ncaf\xe9\n", records=".", undecodable="set-aside")
-    assert (found.row, "\\xe9, a byte that is no text in its encoding, in .q" in found.found) == (1, True)
+    assert (found.row, "\\xe9, a byte that is no text in its encoding, in .q" in found.found) == (2, True)
 
 
 def test_whole_pairs_and_rows_without_an_expression_are_left_alone(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, sources, store
 from tasks.lib.domain import Dataset, Domain, DomainCard, Expectations, Suite, load
-from tasks.lib.errors import DataError, StageError
+from tasks.lib.errors import ConfigError, DataError, StageError
 from tasks.lib.records import LedgerLine, Records, RecordWriter, advance, by_dataset, iterate, require_balance
 from tasks.lib.sources import ResolvedDataset, Sources
 from tasks.lib.stage import Call
@@ -42,6 +43,54 @@ def test_half_a_character_is_set_aside_and_stays_readable(workplace: Path) -> No
     made = ingested(resolved(workplace, "asked", "tune", [*QUESTIONS, {"q": "\ud83d?", "a": "1"}]))
     assert reasons(made) == {"asked:31": "broken-text"}
     assert "ud83d" in next(iter(iterate(made.path, "set_aside")))["record"]
+
+
+@pytest.mark.parametrize("kind", ["corpus", "tune"])
+def test_what_is_nested_deep_is_set_aside_where_it_is_used(kind: str, workplace: Path) -> None:
+    deep = json.loads("[" * 400 + "]" * 400)
+    rows = [
+        {"text": "a", "q": "b", "a": "c", "m": 1},
+        {"text": deep, "q": deep, "a": "x", "m": 2},
+        {"text": "d", "q": "e", "a": "f", "m": deep},
+    ]
+    made = ingested(resolved(workplace, "asked", kind, rows))
+    assert reasons(made) == {"asked:2": "nested-value"}
+    assert "more than 100 deep" in next(iter(iterate(made.path, "set_aside")))["detail"]
+
+
+def test_a_fault_in_the_middle_leaves_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = resolved(workplace, "asked", "tune", QUESTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.ingest.to_record", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingested(given)
+    assert not [path for path in (store.root() / "ingest").rglob("*") if path.is_dir()]
+    assert ingested(given).rows == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("link", ["artifacts", "artifacts/ingest"])
+def test_a_folder_of_artifacts_that_leads_elsewhere_is_refused_and_the_runs_folder_may(
+    link: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, elsewhere = resolved(workplace, "asked", "tune", QUESTIONS), workplace / "elsewhere"
+    (elsewhere / "runs").mkdir(parents=True)
+    (workplace / "linked").symlink_to(elsewhere / "runs")
+    monkeypatch.setenv("SLMFORGE_RUNS", str(workplace / "linked"))
+    assert ingested(given).rows == len(QUESTIONS)
+    shutil.rmtree(elsewhere / "runs/artifacts")
+    place = elsewhere / "runs" / link
+    place.parent.mkdir(exist_ok=True)
+    (workplace / "away").mkdir()
+    place.symlink_to(workplace / "away")
+    with pytest.raises(ConfigError, match="is a link to"):
+        ingested(given)
+    assert list((workplace / "away").iterdir()) == []
+
+
+def test_long_rows_are_written_before_there_are_many(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.lib.records.BATCH_CHARS", 10_000)
+    made = ingested(resolved(workplace, "texts", "corpus", [{"text": f"{i} " + "x" * 4_000} for i in range(10)]))
+    assert pq.read_metadata(made.path / "corpus-00000.parquet").num_row_groups == 4
 
 
 def test_roles_go_to_files_of_their_own(workplace: Path) -> None:

@@ -53,10 +53,24 @@ def test_a_record_knows_its_dataset_file_row_and_role() -> None:
         ("  kept as it is ", "  kept as it is "),
         (["one", 2, None], "one\n2\n"),
         ([["a", 1], ["b", 2.5]], "a | 1\nb | 2.5"),
+        ([["a"], "bc", None], "a\nbc\n"),
     ],
 )
 def test_a_cell_of_any_kind_becomes_text(value: Any, text: str) -> None:
     assert record(dataset(), {"q": value, "a": "so"})["prompt"] == text
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("inf"), "not-a-number"),
+        ([1.0, float("nan")], "not-a-number"),
+        ([("drug", "x")], "nested-value"),
+        ({"drug": "x"}, "nested-value"),
+    ],
+)
+def test_what_is_no_text_is_not_made_into_any(value: Any, why: str) -> None:
+    assert reason({"q": value, "a": "so"}) == why
 
 
 def test_a_template_joins_columns_and_literal_text_and_braces() -> None:

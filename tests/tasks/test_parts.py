@@ -1,12 +1,19 @@
 """Large files in parts: the same rows however they are cut and by however many processes, and nothing twice after a kill."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zipfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,14 +23,17 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from flows import template
+from flows.cli import main
 from tasks import ingest as module
 from tasks.check import CheckConfig, check
 from tasks.ingest import IngestConfig, ingest
-from tasks.lib import digests, store
+from tasks.lib import digests, ole, store
 from tasks.lib.domain import Dataset, Expectations
 from tasks.lib.errors import DataError
-from tasks.lib.parts import apart, parts
+from tasks.lib.parts import afforded, apart, parts
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
 from tests.conftest import ROOT
@@ -174,9 +184,57 @@ def test_a_killed_ingestion_goes_on_behind_the_parts_that_are_done(workers: int,
     assert not list(runs.glob("artifacts/ingest/*.parts"))
 
 
-def test_text_is_read_here_and_what_c_code_reads_elsewhere(workplace: Path) -> None:
-    for suffix, elsewhere in (("jsonl", False), ("parquet", True)):
-        assert apart(given(written(workplace, suffix)).datasets) is elsewhere
+@pytest.mark.parametrize(("cores", "stage", "count"), [(64, "check", 2), (64, "ingest", 6), (1, "ingest", 1)])
+def test_no_more_processes_than_memory_allows(cores: int, stage: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert afforded(stage) == count
+
+
+def archive(kind: str) -> bytes:
+    stream = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(stream, "w") as made:
+            made.writestr("a.jsonl", "{}\n")
+    else:
+        with tarfile.open(fileobj=stream, mode="w") as packed:
+            packed.addfile(tarfile.TarInfo("a.pdf"))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "elsewhere"),
+    [
+        ("a.jsonl", b"{}\n", False),
+        ("a.jsonl.gz", gzip.compress(b"{}\n"), False),
+        ("a.csv", bz2.compress(b"a\n1\n"), False),
+        ("a.txt.pdf", b"%PDF-1.7", True),
+        ("a.csv.xlsx", b"PK\3\4", True),
+        ("a.json", b"[]", True),
+        ("a.md", b"# A", True),
+        ("a.jsonl", archive("zip"), True),
+        ("a.jsonl.gz", gzip.compress(archive("tar")), True),
+        ("a.csv", lzma.compress(b"a\n1\n"), True),
+        ("a.txt", ole.MAGIC, True),
+        ("a.parquet", b"PAR1", True),
+    ],
+)
+def test_text_is_read_here_and_what_is_parsed_as_a_whole_elsewhere(name: str, content: bytes, elsewhere: bool, workplace: Path) -> None:
+    (workplace / name).write_bytes(content)
+    assert apart(given(workplace / name).datasets) is elsewhere
+
+
+def test_a_document_that_takes_all_memory_is_told_by_file_also_when_it_is_added(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of nothing: each takes three characters, and twenty times as much in memory."""
+    monkeypatch.setattr("tasks.lib.parts.MEMORY", 1_000_000_000)
+    template.write("legal")
+    content = b"[" + (b"[]," * 1_000_000 + b"\n") * 12 + b"[]]"
+    name = "v1.txt.json.gz"
+    (workplace / name).write_bytes(gzip.compress(content, 1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    done = CliRunner().invoke(main, ["add", "legal", name, "--licence", "CC0-1.0", "--kind", "user", "--yes"])
+    assert done.exit_code == 3
+    assert f"a file that can be read in 1 GB of memory: {name}" in done.output
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_a_bomb_in_a_parquet_file_takes_no_more_memory_than_a_worker_may(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
