@@ -17,7 +17,7 @@ IMPORTERS = {
     "prefect": {"tasks.lib.orchestrate", "tasks.lib.deployments"},
     "mlflow": {"tasks.lib.delivery", "tasks.lib.registry", "tasks.lib.tracking_store"},
     "great_expectations": {"tasks.lib.expectations", "tasks.lib.batch_results", "tasks.lib.data_docs", "tasks.lib.pack_expectations"},
-    "lm_eval": {"tasks.lib.scoring"},
+    "lm_eval": {"tasks.lib.asking", "tasks.lib.scoring"},
     "rensa": {"tasks.lib.near"},
     "rdkit": {"tasks.lib.chemistry"},
     "stdnum": {"tasks.lib.finance", "tasks.lib.chemistry"},
