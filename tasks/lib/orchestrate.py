@@ -151,7 +151,8 @@ def _summarise(current: Session, artifact: Any) -> None:
         if e.state != "started"
     ]
     table = "| stage | state | seconds | artifact |\n|---|---|---|---|\n" + "\n".join(lines)
-    create_markdown_artifact(table, key=f"{current.domain}-{current.flow}", description=f"{current.flow} {current.domain}")
+    key = f"{current.domain}-{current.flow}".replace("_", "-")  # as Prefect wants it
+    create_markdown_artifact(table, key=key, description=f"{current.flow} {current.domain}")
     page = getattr(artifact, "file", None)
     if page is not None:
         create_link_artifact(page.as_uri(), link_text="report", key=f"{current.domain}-report-link")
