@@ -159,7 +159,8 @@ def _summarise(current: Session, artifact: Any) -> None:
     page = getattr(artifact, "file", None)
     if page is not None:  # as text: no browser opens a file from a page of a server
         table = f"The report, on the machine that ran the flow: `{page}`\n\n{table}"
-    create_markdown_artifact(table, key=f"{current.domain}-{current.flow}", description=f"{current.flow} {current.domain}")
+    key = f"{current.domain}-{current.flow}".replace("_", "-")  # as Prefect wants it
+    create_markdown_artifact(table, key=key, description=f"{current.flow} {current.domain}")
     link = None if current.writer is None else tracking.run_page(current.writer.key)
     if link is not None:
         create_link_artifact(link, link_text="MLflow run", key=f"{current.domain}-mlflow-run")
