@@ -97,10 +97,7 @@ def align(out: Path, cfg: AlignConfig, model: Model, data: Split, weights: Weigh
     after = preferences.likelihoods(network, tokenizer, held)
     tokenizer.padding_side = "right"
     models.save(network, tokenizer, out)
-    tally = encoder.tally.facts()
-    balance.of_examples("align", "pairs", draws.total, tally, learned.facts)
-    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
-    counted = {"pairs_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
+    counted = balance.of_examples("align", "pairs", draws.total, encoder.tally.facts(), learned.facts)
     return Aligned(
         parameters=model.parameters,
         vocabulary=model.vocabulary,

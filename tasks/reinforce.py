@@ -120,10 +120,7 @@ def reinforce(
     after = watch.look(network, learned.facts["steps"])
     tracking.measure(watch=sorted([*watch.points, *learned.measured["watch"]], key=lambda point: point["step"]))
     models.save(network, tokenizer, out)
-    tally = encoder.tally.facts()
-    balance.of_examples("reinforce", "prompts", draws.total, tally, learned.facts)
-    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
-    counted = {"prompts_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
+    counted = balance.of_examples("reinforce", "prompts", draws.total, encoder.tally.facts(), learned.facts)
     sources = [row["dataset"] for row in asked.rows]
     return Reinforced(
         parameters=model.parameters,

@@ -36,10 +36,7 @@ def reward(out: Path, cfg: RewardConfig, model: Model, data: Split, weights: Wei
     if ranking is not None:
         tracking.measure(held_out_accuracy=ranking.value)
     models.save(network, tokenizer, out)
-    tally = encoder.tally.facts()
-    balance.of_examples("reward", "pairs", draws.total, tally, learned.facts)
-    kept = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
-    counted = {"pairs_too_long": tally["rows_too_long"], **{key: tally[key] for key in kept}}
+    counted = balance.of_examples("reward", "pairs", draws.total, encoder.tally.facts(), learned.facts)
     return RewardModel(
         parameters=models.parameters(network),
         bytes=models.weight_bytes(out),

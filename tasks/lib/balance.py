@@ -26,8 +26,8 @@ def of_blocks(stage: str, drawn: int, tally: Counts, learned: Counts) -> None:
     _require(stage, "tokens in blocks", tally["tokens"], {key: learned[key] for key in ("tokens_seen", "tokens_not_reached")})
 
 
-def of_examples(stage: str, unit: str, drawn: int, tally: Counts, learned: Counts) -> None:
-    """Pairs or prompts of a training, and their tokens: such an example is taken whole, or left out.
+def of_examples(stage: str, unit: str, drawn: int, tally: Counts, learned: Counts) -> dict[str, int]:
+    """Pairs or prompts of a training, and their tokens: such an example is taken whole, or left out. Returns what was left out.
 
     Args:
         stage: what trained.
@@ -42,6 +42,8 @@ def of_examples(stage: str, unit: str, drawn: int, tally: Counts, learned: Count
     reached = {key: learned[key] for key in (f"{unit}_seen", f"{unit}_not_reached")}
     _require(stage, f"{unit} given", drawn, {**reached, f"{unit}_too_long": tally["rows_too_long"]})
     _require(stage, "tokens given", tally["tokens_given"], {key: tally[key] for key in ("tokens", *CUT)})
+    told = ("tokens_given", "tokens_left_out", "control_tokens_neutralised")
+    return {f"{unit}_too_long": tally["rows_too_long"], **{key: tally[key] for key in told}}
 
 
 def _require(stage: str, what: str, given: int, parts: Counts) -> None:

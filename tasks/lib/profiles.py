@@ -11,7 +11,7 @@ from tasks.lib.drift import Profile
 from tasks.lib.frames import Frames
 from tasks.lib.records import ROLES, TOLD, LedgerLine, withheld
 
-MANY, LONG, OFTEN = 50, 40, 5  # more answers, longer ones (in characters), or ones that are rarer on average are no labels
+MANY, LONG, OFTEN = 200, 60, 5  # more answers, longer ones (in characters), or ones that are rarer on average are no labels
 SAMPLE = 2_000  # rows of a dataset whose words are counted
 WORDS = 500
 WORD = re.compile(r"[^\W\d_]{2,}")
