@@ -12,7 +12,6 @@ PROMPT = 128  # tokens of the prompt at most
 LARGEST = 2_000_000_000  # parameters; on a CPU a larger model takes minutes for what is measured in seconds
 
 
-@torch.inference_mode()
 def latency(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int) -> dict[str, Any]:
     """Milliseconds to the first token and for each further one, of greedy decoding after a warm-up: medians of three rounds.
 
@@ -20,7 +19,7 @@ def latency(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens:
     measured where it is. What is told says where that was, with how many threads, and in which number type.
     """
     if sum(weight.numel() for weight in model.parameters()) <= LARGEST:
-        model.to("cpu")
+        model.to("cpu")  # not in inference mode, in which int8 weights cannot be moved; `generate` computes no gradients by itself
     room = int(getattr(model.config, "max_position_embeddings", 2048)) - tokens
     inputs = tokenizer(prompt, return_tensors="pt", truncation=True, max_length=max(1, min(PROMPT, room))).to(model.device)
     settings = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}
