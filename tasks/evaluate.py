@@ -94,7 +94,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     prompts = [row for row, _ in zip(iterate(data.path, "eval"), range(cfg.answers), strict=False)]
     answers = [_answered(network, tokenizer, row) for row in progress.rows(prompts, "sample answers", len(prompts), " answers")]
     sample = prompts[0]["prompt"] if prompts else "The"
-    tracking.measure(**latency.latency(network, tokenizer, sample, cfg.speed_tokens))  # last: it moves the model
+    tracking.measure(**latency.latency(latency.on_cpu(network, model.path), tokenizer, sample, cfg.speed_tokens))
     tracking.measure(**{f"task_{score.task}_untrained": score.value for score in untrained if score.value is not None})
     return Scores(
         subject=model.stage,

@@ -2,24 +2,36 @@
 
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
+
+from tasks.lib import models
 
 ROUNDS = 3
 PROMPT = 128  # tokens of the prompt at most
 LARGEST = 2_000_000_000  # parameters; on a CPU a larger model takes minutes for what is measured in seconds
 
 
+def on_cpu(model: Any, folder: Path) -> Any:
+    """The model for the CPU: itself, or loaded anew from its folder, because not every quantised weight can be moved.
+
+    One of more than two thousand million parameters stays where it is.
+    """
+    if model.device.type == "cpu" or models.parameters(model) > LARGEST:
+        return model
+    dtype: Any = torch.bfloat16 if models.use_bf16("auto", torch.device("cpu")) else "auto"
+    return models.load(folder, dtype=dtype).eval()
+
+
+@torch.inference_mode()
 def latency(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int) -> dict[str, Any]:
     """Milliseconds to the first token and for each further one, of greedy decoding after a warm-up: medians of three rounds.
 
-    The model is moved to the CPU and left there, unless it has more than two thousand million parameters: then it is
-    measured where it is. What is told says where that was, with how many threads, and in which number type.
+    What is told says where that was, with how many threads, and in which number type.
     """
-    if sum(weight.numel() for weight in model.parameters()) <= LARGEST:
-        model.to("cpu")  # not in inference mode, in which int8 weights cannot be moved; `generate` computes no gradients by itself
     room = int(getattr(model.config, "max_position_embeddings", 2048)) - tokens
     inputs = tokenizer(prompt, return_tensors="pt", truncation=True, max_length=max(1, min(PROMPT, room))).to(model.device)
     settings = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}

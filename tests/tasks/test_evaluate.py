@@ -303,3 +303,11 @@ def test_latency_is_the_median_of_three_decodings_on_the_cpu(network: tuple[Any,
     assert told["decode_tokens_per_second"] == pytest.approx(1000 / told["token_ms"], rel=0.01)
     assert (told["latency_device"], told["latency_threads"]) == ("cpu", torch.get_num_threads())
     assert (told["latency_type"], told["latency_prompt_tokens"]) == ("float32", POSITIONS - 4)
+
+
+def test_a_model_that_is_elsewhere_is_loaded_anew_for_the_cpu(network: tuple[Any, Any], tmp_path: Path) -> None:
+    model, tokenizer = network
+    models.save(model, tokenizer, tmp_path)
+    assert latency.on_cpu(model, tmp_path) is model
+    away = models.load(tmp_path).to("meta")  # a device that every machine has
+    assert latency.on_cpu(away, tmp_path).device.type == "cpu"

@@ -16,7 +16,7 @@ from tasks.align import AlignConfig, align
 from tasks.base import BaseConfig, Folder, Scratch, base
 from tasks.distill import DistillConfig, distill
 from tasks.evaluate import EvaluateConfig, evaluate
-from tasks.lib import balance, models, store, tracking
+from tasks.lib import balance, latency, models, store, tracking
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
 from tasks.lib.flow import Order
@@ -126,6 +126,8 @@ def test_quantised_weights_are_int8_and_answer_alike(start: Model, data: Split) 
     kinds = {type(m.weight).__name__ for m in models.load(small.path, dtype=torch.bfloat16).modules() if isinstance(m, torch.nn.Linear)}
     assert any("Int8" in kind or "Affine" in kind for kind in kinds)
     assert small.bytes < taught.bytes
+    answering = latency.on_cpu(models.load(small.path, dtype=torch.bfloat16).eval(), small.path)
+    assert latency.latency(answering, tokenizer, "alpha", 2)["latency_type"] == "bfloat16"
     shutil.rmtree(small.path)
     assert quantize(QuantizeConfig(), taught).digest == small.digest, "made again, it is the same to the byte"
 
