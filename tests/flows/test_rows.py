@@ -2,11 +2,15 @@
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from flows import rows as looking
 from tasks.lib.formulas import harmless
+from tasks.lib.records import RecordWriter
 from tests.conftest import Run
 
 
@@ -63,3 +67,21 @@ def test_rows_before_a_check_say_what_to_do(toy: Path, cli: Run) -> None:
     done = cli("rows", "toy")
     assert done.returncode == 2
     assert "slmforge check toy" in done.stderr
+
+
+@pytest.mark.parametrize("out", [None, "all.csv"])
+def test_rows_are_not_held_to_show_some_or_to_write_all(out: str | None, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """80 MB of rows, of which the peak is a small part."""
+    with RecordWriter(workplace) as writer:
+        for number in range(20_000):
+            writer.put(
+                {"id": f"d:{number}", "dataset": "d", "file": "a", "row": number + 1, "prompt": f"{number} " + "x" * 4_000}, "tune-train"
+            )
+    pa.default_memory_pool().release_unused()
+    tracemalloc.start()
+    looking.rows({"split": workplace}, None, None, 3, out, as_json=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 45_000_000  # two batches of 2,000 rows, and their texts once more
+    assert ("20,000 rows written" if out else "3 of 20,000 rows shown; in all: 20,000 used") in capsys.readouterr().out
+    assert out is None or (workplace / out).stat().st_size > 80_000_000

@@ -175,7 +175,7 @@ def test_a_folder_or_a_pattern_is_a_file_after_the_other_each_with_its_own_line(
     made = many(workplace, path)
     deep = [("data/deeper/c.txt", 1)] if path != "data/*" else []
     assert [(line.file, line.rows_in) for line in made.ledger] == [("data/a.jsonl", 1), ("data/b.csv", 2), *deep]
-    assert [row["id"] for row in iterate(made.path, "corpus")][:2] == ["d:data/a.jsonl:1", "d:data/b.csv:1"]
+    assert [row["id"] for row in iterate(made.path, "corpus")][:2] == ["d:data/a.jsonl:1", "d:data/b.csv:2"]
     (total,) = by_dataset(made.ledger)
     assert (total.rows_in, total.rows_used) == (3 + len(deep), 3 + len(deep))
 
