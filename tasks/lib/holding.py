@@ -25,7 +25,8 @@ class Questions:
     """
 
     def __init__(self) -> None:
-        self._phrases: dict[str, tuple[str, Words]] = {}  # a phrase: the row (or that several rows have it), and the answer to look for
+        self._phrases: dict[str, str] = {}  # a phrase, and the row that it is of, or that several rows have it
+        self._answers: dict[str, dict[Words, str]] = {}  # a short question: how each answer begins, and the row that gives it
         self._asked: set[str] = set()
         self._rare: set[str] = set()
         self._pairs: dict[tuple[str, str], set[tuple[int, int]]] = {}  # a rare word and one beside it: where in phrases, of which length
@@ -35,14 +36,13 @@ class Questions:
         for spelt in asked.spellings(row):
             question = words(spelt["prompt"])
             phrase = " ".join(question)
-            if len(question) < FEWEST or phrase in self._asked:
-                continue  # what two rows ask alike, is asked by the first
-            self._asked.add(phrase)
-            if len(question) < WORDS:
-                self._phrases.setdefault(phrase, (row["id"], words(spelt.get("response", ""))[:WORDS]))
-                continue
-            for part in {" ".join(question[place : place + WORDS]) for place in range(len(question) - WORDS + 1)}:
-                self._phrases[part] = (row["id"] if self._phrases.get(part, (row["id"],))[0] == row["id"] else SHARED, ())
+            if FEWEST <= len(question) < WORDS and (answer := words(spelt.get("response", ""))[:WORDS]):
+                self._phrases.setdefault(phrase, row["id"])
+                self._answers.setdefault(phrase, {}).setdefault(answer, row["id"])
+            elif len(question) >= WORDS and phrase not in self._asked:  # what two rows ask alike, is asked by the first
+                self._asked.add(phrase)
+                for part in {" ".join(question[place : place + WORDS]) for place in range(len(question) - WORDS + 1)}:
+                    self._phrases[part] = row["id"] if self._phrases.get(part, row["id"]) == row["id"] else SHARED
 
     def held_by(self, text: str) -> str | None:
         """Why a document is out, if it holds what a row asks."""
@@ -61,16 +61,17 @@ class Questions:
         return None
 
     def _told(self, found: Words, start: int, length: int) -> str | None:
-        row, answer = self._phrases.get(" ".join(found[start : start + length]), (SHARED, ()))
-        if row == SHARED:
-            return None
-        if length == WORDS:
+        phrase, end = " ".join(found[start : start + length]), start + length
+        row = self._phrases.get(phrase, SHARED)
+        if length == WORDS and row != SHARED:
             return f"holds {WORDS} words in a row of what {row} asks"
-        end = start + length
-        return f"holds what {row} asks, with its answer" if answer and _holds(found[end : end + WORDS + len(answer)], answer) else None
+        for answer, by in self._answers.get(phrase, {}).items():
+            if _holds(found[end : end + WORDS + len(answer)], answer):
+                return f"holds what {by} asks, with its answer"
+        return None
 
     def _index(self) -> None:
-        for phrase, (row, _) in self._phrases.items():
+        for phrase, row in self._phrases.items():
             if row != SHARED:
                 parts = phrase.casefold().split(" ")
                 longest = max(range(len(parts)), key=lambda place: (len(parts[place]), -place))

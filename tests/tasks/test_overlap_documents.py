@@ -14,7 +14,7 @@ from tests.datasets import ingested, reasons, resolved
 LONG = "Which of the two rivers that meet below the old town carries more water in a dry summer?"
 SHORT = "What colour is the river?"
 TEMPLATE = "Read the text and say in one word what the colour of the thing that it is about is. "
-EVAL = [{"q": LONG, "a": "the northern one"}, {"q": SHORT, "a": "Blue, mostly"}, {"q": "Who?", "a": "me"}]
+EVAL = [{"q": LONG, "a": "the northern one"}, {"q": SHORT, "a": "It is brown"}, {"q": SHORT, "a": "Blue, mostly"}, {"q": "Who?", "a": "me"}]
 DOCUMENTS = {
     "the question": f"Quiz of the week. {LONG} Send us a card.",
     "in other lines and marks": "«which of the two rivers,\nthat meet below  the OLD town, carries more water», he asked",
@@ -40,7 +40,7 @@ def test_a_document_that_holds_a_question_is_set_aside_whatever_the_setting(work
     assert reasons(made) == dict.fromkeys({*wanted, "general:1"}, "eval-overlap")
     told = {row["id"]: row["detail"] for row in iterate(made.path, "set_aside")}
     assert told["corpus:1"] == "holds 13 words in a row of what judged:1 asks"
-    assert told["corpus:4"] == "holds what judged:2 asks, with its answer"
+    assert told["corpus:4"] == "holds what judged:3 asks, with its answer"
     assert all(line.balanced for line in made.ledger)
 
 
