@@ -26,7 +26,7 @@ def test_rows_kept_for_evaluation_are_counted_and_shown(prepared: Run, workplace
     page = (workplace / "runs/reports/toy-data.html").read_text()
     assert "of the 200 rows used, 20 for evaluation (set colours-heldout) and" in page
     assert "Drift is not judged: nothing has been accepted yet" in page
-    assert "colours: 2 labels, 201 rows" in page
+    assert "colours: 2 labels, 200 rows" in page
     for drawn in ("tune prompt", "preference rejected", "eval response", "corpus text"):
         assert f"<figcaption>{drawn}</figcaption>" in page
     lines = prepared("rows", "toy", "--dataset", "colours-heldout", "--limit", "1000", "--json").stdout.splitlines()
