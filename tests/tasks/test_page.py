@@ -267,9 +267,10 @@ def test_trainings_under_a_forgetting_budget_are_told_with_the_one_that_was_kept
     base, pretrained, *others = models(BETTER)
     tried = [{"replay": share, "forgot": rise, "corpus": [3.0, 2.0], "general": [2.0, 2.1]} for share, rise in ((0.1, 0.05), (0.2, 0.01))]
     pretrained = keep(pretrained.model_copy(update={"id": "pretrain/budget"}), {"forgetting": tried, "replay": 0.2})
+    tried[1] |= {"reached": 0.15, "exhausted": True}
     said = words(rendered(models=[base, pretrained, *others]))
     assert "Trainings under a forgetting budget" in said
-    assert re.search(r"20\.0 %\s+\+1\.00 %\s+2\.0000\s+kept", said)
+    assert re.search(r"15\.0 % of 20\.0 % asked for: there is no more general text\s+\+1\.00 %\s+2\.0000\s+kept", said)
     assert not re.search(r"10\.0 %\s+\+5\.00 %\s+2\.0000\s+kept", said)
 
 
@@ -278,7 +279,7 @@ def test_as_many_sample_answers_are_shown_as_asked(answers: int, tmp_path: Path)
     data = split(line("one", 10))
     version = keep(
         Version(id="register/1", digest="7" * 64, name="tiny", version="7", run="r", lineage_sha256="1" * 64),
-        inputs={"data": {"id": data.id}},
+        inputs={"data": {"id": data.id, "digest": data.digest}},
     )
     checked = keep(Checked(id="check/1", digest="6" * 64, verdicts=[]))
     every = scores([0.4] * 6, [2.0] * 6)
