@@ -217,6 +217,7 @@ def archive(kind: str) -> bytes:
         ("a.txt", ole.MAGIC, True),
         ("a.parquet", b"PAR1", True),
     ],
+    ids=range(12),  # archives hold the time at which they were made
 )
 def test_text_is_read_here_and_what_is_parsed_as_a_whole_elsewhere(name: str, content: bytes, elsewhere: bool, workplace: Path) -> None:
     (workplace / name).write_bytes(content)
