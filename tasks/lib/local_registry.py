@@ -16,9 +16,14 @@ def elsewhere(registered: str | None) -> str | None:
     Args:
         registered: as `tracking.server` names it; "" is the default store.
     """
-    if registered is None or registered == tracking.server():
+    if registered is None or _own(registered) == _own(tracking.server()):
         return None
     return f"it was registered in {_called(registered)}, and {_called(tracking.server())} is set now"
+
+
+def _own(server: str) -> str:
+    """The default store is the same store where its address is set."""
+    return "" if server == f"{SQLITE}{_default()}" else server
 
 
 def _called(server: str) -> str:
@@ -52,5 +57,9 @@ def _file() -> Path | None:
     """The file of the store that is set now: the default one, or another sqlite; None of a server."""
     server = tracking.server()
     if not server:
-        return places.runs() / "tracking" / "mlflow.db"
+        return _default()
     return Path(server.removeprefix(SQLITE)) if server.startswith(SQLITE) else None
+
+
+def _default() -> Path:
+    return places.runs() / "tracking" / "mlflow.db"

@@ -143,7 +143,7 @@ BAD = {
     "an expectation that the rows do not meet": Bad(
         edit("{column: prompt}", "{column: response}", "expectations.yaml"),
         DATA,
-        ("expect_column_values_to_not_be_null(column=response)", "1 of 201 rows fail", "data/colours.csv, row 201", "expectations.yaml"),
+        ("expect_column_values_to_not_be_null(column=response)", "1 of 201 rows fail", "data/colours.csv, row 202", "expectations.yaml"),
         "base",  # what became of the rows is shown all the same
     ),
     "expectations for no role": Bad(edit("tune:", "tunes:", "expectations.yaml"), CONFIG, ("tunes", "'tune'"), ""),

@@ -60,7 +60,7 @@ def test_the_content_of_rows_is_withheld_where_the_domain_says_so(dirty: Path, c
     (dirty / "expectations.yaml").write_text("packs: [healthcare]\n")
     page = card(cli, workplace)
     assert "doses have known units" in page.text
-    assert "data/colours.csv, row 204" in page.text
+    assert "data/colours.csv, row 205" in page.text
     assert "mgm" not in page.text
     assert "What the answers are" not in page.text
     assert "mgm" not in cli("check", "toy").stdout
@@ -81,15 +81,15 @@ def test_an_unmet_expectation_comes_first_with_the_place_that_is_at_fault(dirty:
     assert "tune: response is filled in every row" in first
     assert "prompt: doses have known units and plausible amounts" in first
     fault = "unit 'mgm' in '10 mgm' is not how the unit is written"
-    assert f"data/colours.csv, row 204 : {fault} colours:204 Is 10 mgm of zebra red?" in first
-    assert "slmforge rows toy --id colours:204" in first
+    assert f"data/colours.csv, row 205 : {fault} colours:205 Is 10 mgm of zebra red?" in first
+    assert "slmforge rows toy --id colours:205" in first
     told = cli("check", "toy").stdout
-    assert f"data/colours.csv, row 204 (colours:204): {fault}, in: Is 10 mgm of zebra red?" in told
+    assert f"data/colours.csv, row 205 (colours:205): {fault}, in: Is 10 mgm of zebra red?" in told
     assert "expect_column" not in told
-    shown = cli("rows", "toy", "--id", "colours:204").stdout
+    shown = cli("rows", "toy", "--id", "colours:205").stdout
     assert "Is 10 mgm of zebra red?" in shown
-    assert "colours:203" not in shown
-    assert "unknown-value" in cli("rows", "toy", "--id", "colours:202").stdout
+    assert "colours:204" not in shown
+    assert "unknown-value" in cli("rows", "toy", "--id", "colours:203").stdout
     assert cli("rows", "toy", "--id", "colours:9999").returncode == 2
 
 

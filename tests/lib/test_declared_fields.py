@@ -25,6 +25,7 @@ FILES: dict[str, bytes] = {
     "latin.csv": "q,a\nW\xe4r?,1\nOk?,2\n".encode("latin-1"),
     "broken.jsonl": b'{"q": "How many?", "a": "1"}\n{"q": \n',
     "semicolons.csv": TABLE.replace(",", ";").encode(),
+    "titled.csv": b"Ward list\n" + TABLE.encode(),
     "nested.json": json.dumps({"in": [{"q": "Which?", "a": "2"}], "q": "Whole?", "a": "3"}).encode(),
 }
 TUNE = {"prompt": "{q}", "response": "{a}"}
@@ -46,6 +47,7 @@ DATASETS: dict[str, tuple[dict[str, Any], Any]] = {
     "undecodable": ({"source": {"path": "latin.csv"}, "encoding": "utf-8"}, "set-aside"),
     "broken": ({"source": {"path": "broken.jsonl"}}, "set-aside"),
     "delimiter": ({"source": {"path": "semicolons.csv"}, "map": {"prompt": "{q}", "response": "{a}"}}, ";"),
+    "header": ({"source": {"path": "titled.csv"}}, 2),
     "sheet": ({"source": {"path": "book.xlsx"}}, "second"),
     "records": ({"source": {"path": "nested.json"}}, ".in[]"),
     "columns": ({}, {"q": "number"}),
