@@ -76,11 +76,12 @@ def notes(job: Any, running: set[str]) -> list[str]:
     """What is done about a base that `faults` finds nothing wrong with, and nobody asked for."""
     folder = folder_of(job) if job.cfg.base.source.kind != "scratch" and running & set(LENGTHS) else None
     found = {} if folder is None else _facts(job, folder, running)
-    if found.get("pad") is None or found["pad"] != found["end"]:
-        return []
-    return [
-        f"the tokenizer of the base has no padding token: its end token {found['end']} also pads; ends of answers are learned all the same"
-    ]
+    told = []
+    if found.get("pad") is not None and found["pad"] == found["end"]:
+        told.append(f"the base has no padding token: its end token {found['end']} also pads; ends of answers are learned all the same")
+    if not found.get("stops", True) and running & set(CHATS):
+        told.append(f"the base's chat template does not end an answer with its end token {found['end']}: a tuned model may not stop there")
+    return told
 
 
 def folder_of(job: Any) -> Path | None:

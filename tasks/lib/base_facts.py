@@ -45,6 +45,7 @@ def facts(question: dict[str, Any]) -> dict[str, Any]:
         "masks": tokenizer.mask_token is not None,
         "template": _mask_fault(tokenizer) if chats else None,
         "system": _refusal(tokenizer, [SYSTEM, *trial.MESSAGES]) if chats else None,
+        "stops": _stops(tokenizer) if chats else True,
         "adapters": {stage: _adapters_fault(stage, config, kind, targets) for stage, targets in question["adapters"].items()},
     }
 
@@ -61,6 +62,14 @@ def _mask_fault(tokenizer: PreTrainedTokenizerBase) -> str | None:
     if not times:
         return "it renders no answer behind the question"
     return None if times == 1 else f"it renders the answer {times} times behind the question"
+
+
+def _stops(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the template writes the end token behind an answer, so that a tuned model ends there."""
+    if _mask_fault(tokenizer) is not None:
+        return True  # which is told already
+    prompt = chat_ids(tokenizer, trial.MESSAGES[:-1], generation=True)
+    return tokenizer.eos_token_id in chat_ids(tokenizer, trial.MESSAGES, generation=False)[len(prompt) :]
 
 
 def _refusal(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str | None:

@@ -187,9 +187,13 @@ def test_a_decoder_is_judged_by_what_the_flow_does_with_it(model: Path, workplac
     assert [sentence.split(":")[0] for sentence in told] == ["reward", "reward", "reinforce"]
     assert "reinforce.length is 66 tokens, and the model has 64 positions" in told[-1]
     assert base_checks.notes(job, {"reward"}) == []
-    edited("tokenizer_config.json", lambda c: c.pop("pad_token"))(model)
-    (note,) = base_checks.notes(adapt.job(Order("toy", None, (f"base.source={{kind: folder, path: {model}}}",))), {"reward"})
-    assert "has no padding token: its end token <|im_end|> also pads" in note
+    template(turns.CHATML)(model)
+    edited("tokenizer_config.json", lambda c: (c.pop("pad_token"), c.update(eos_token="<|endoftext|>")))(model)
+    job = adapt.job(Order("toy", None, (f"base.source={{kind: folder, path: {model}}}",)))
+    pads, stops = base_checks.notes(job, {"reward"})
+    assert "has no padding token: its end token <|endoftext|> also pads" in pads
+    assert "does not end an answer with its end token <|endoftext|>" in stops
+    assert base_checks.notes(job, {"pretrain"}) == [pads]
 
 
 def test_adapters_of_a_scratch_encoder_are_looked_for_where_it_has_layers(toy: Path) -> None:

@@ -17,8 +17,8 @@ from tests.tiny import model_of, tokenizer_of
 
 @pytest.mark.parametrize("what", ["pretrain", "tune", "align", "lora"])
 def test_a_trained_model_computes_as_the_saved_one(what: str, tmp_path: Path) -> None:
-    tokenizer = tokenizer_of("llama")
-    network: Any = model_of("llama", tokenizer)
+    tokenizer = tokenizer_of("qwen3")
+    network: Any = model_of("qwen3", tokenizer)
     if what == "lora":
         network = adapters.wrap(network, 4, 8, 0.0, "all-linear")
     cfg = TrainingConfig(length=32, batch=4, learning_rate=1e-2, warmup=0, precision="bf16", trainer={"max_steps": 1})

@@ -92,7 +92,7 @@ def test_a_recipe_of_an_encoder_learns_to_classify_held_out_rows(name: str, data
 def teacher(data: Split) -> Model:
     """A tiny BERT of four layers that has read the documents as the recipe says."""
     start = tiny(TinyConfig(name="bert", more={"num_hidden_layers": 4}))
-    return pretrain(_tiny(_written("distilbert").pretrain, 40, 5e-3), start, data)
+    return pretrain(_tiny(_written("distilbert").pretrain, 15, 5e-3), start, data)
 
 
 @pytest.mark.parametrize(("rate", "learns"), [(5e-3, True), (0.0, False)])
@@ -107,7 +107,7 @@ def test_the_student_of_distilbert_learns_held_out_text(rate: float, learns: boo
     assert (made.layers, made.teacher_layers) == (2, 4)
     after = _told(made)["student_corpus_loss"]
     assert before is not None
-    assert after < 0.9 * before if learns else after == pytest.approx(before, rel=1e-5)
+    assert after < 0.95 * before if learns else after == pytest.approx(before, rel=1e-5)
 
 
 ONCE = [(name, True) for name in RECIPES if name in DECODERS]
@@ -126,9 +126,9 @@ def test_a_recipe_of_a_decoder_learns_held_out_answers_and_preferences(name: str
         assert (tuned.path / "adapter" / "adapter_model.safetensors").is_file()
     if not learns:
         assert after == pytest.approx(before, rel=1e-5)
-        assert (aligned.held_out.won.value, aligned.held_out.margin.after) == (0.5, 0.0)
+        assert aligned.held_out.margin.after == pytest.approx(0.0, abs=1e-3)
         return
     assert after < (0.95 if adapts else 0.7) * before  # adapters of random weights have little to build on
-    assert aligned.held_out.margin.after > 0
+    assert aligned.held_out.margin.after > 0.02
     if name in BARE and not adapts:
         assert ended(tuned, data) == 1.0, "generation stops where the plain template ends a turn"

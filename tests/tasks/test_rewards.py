@@ -100,10 +100,18 @@ def test_hostile_answers_are_read_in_linear_time() -> None:
     ("chemistry", "starter", {"right-formula", "right-weight", "right-molecule", "right-group", "right-class"}),
     ("chemistry", "full", {"right-groups", "right-measurement", "right-assay"}),
     ("finance", "starter", {"right-category", "right-tone", "right-number"}),
+    ("finance", "full", {"right-category", "right-number"}),
     ("healthcare", "starter", {"right-triage", "one-label", "right-reading"}),
+    ("healthcare", "full", {"right-decision", "one-decision"}),
 ])  # fmt: skip
 def test_shipped_domains_reward_what_their_edition_has(name: str, edition: Any, trained: set[str]) -> None:
-    assert {reward.name for reward in domain.load(name).rewards(edition).chosen([])} == trained
+    card = domain.load(name)
+    rewards = card.rewards(edition).chosen([])
+    assert {reward.name for reward in rewards} == trained
+    for dataset in card.datasets(edition):
+        for label in dataset.choices or [] if dataset.role == "tune" else []:
+            row = {"dataset": dataset.name, "choices": dataset.choices, "prompt": "", "response": label}
+            assert all(reward.score(label, row) == 1 for reward in rewards if reward.applies(row)), label
 
 
 @pytest.mark.parametrize("name", ["chemistry", "finance", "healthcare"])
