@@ -46,7 +46,7 @@ def test_a_failed_expectation_names_rows_and_shows_no_sensitive_value(sensitive:
         check(CheckConfig(), given, read)
     for entry in ROWS:
         assert next(iter(entry)) in str(caught.value)
-    assert "data/colours.csv, row 202" in str(caught.value)
+    assert "data/colours.csv, row 203" in str(caught.value)
     assert MARK not in str(caught.value)
     record = last_check()
     assert record.files
@@ -56,8 +56,8 @@ def test_a_failed_expectation_names_rows_and_shows_no_sensitive_value(sensitive:
 def test_the_number_of_failing_rows_is_right(read: Records) -> None:
     made = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [warned(ROWS[0])]}), read)
     (verdict,) = made.verdicts
-    assert (verdict.failing, verdict.judged, verdict.failing_ids, verdict.passed) == (1, 202, ["colours:202"], False)
-    assert verdict.failing_at == [("data/colours.csv", 202)]
+    assert (verdict.failing, verdict.judged, verdict.failing_ids, verdict.passed) == (1, 202, ["colours:203"], False)
+    assert verdict.failing_at == [("data/colours.csv", 203)]
 
 
 def warned(entry: dict[str, Any]) -> dict[str, Any]:

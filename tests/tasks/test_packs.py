@@ -43,7 +43,7 @@ def test_a_failing_row_is_named_and_a_sensitive_one_is_not_shown(pack: str, sens
     entry = {name: {"column": "prompt", "severity": "warning", **arguments}}
     made = check(CheckConfig(), Expectations.model_validate({"tune": [entry], "sensitive": sensitive}), rows)
     (verdict,) = made.verdicts
-    assert (verdict.expectation, verdict.passed, verdict.failing, verdict.failing_ids) == (name, False, 1, ["colours:202"])
+    assert (verdict.expectation, verdict.passed, verdict.failing, verdict.failing_ids) == (name, False, 1, ["colours:203"])
     pages = "".join(page.read_text() for page in made.path.rglob("*.html"))
     assert "ZEBRAMARKER" not in verdict.sentence()
     assert ("ZEBRAMARKER" in pages) is not bool(sensitive)
@@ -53,7 +53,7 @@ def test_every_failing_row_of_a_sensitive_column_is_named(toy: Path) -> None:
     read(toy, "due 2021-02-30")
     rows = read(toy, "due 2021-02-31")
     given = Expectations.model_validate({"tune": [{DATES: {"column": "prompt", "severity": "warning"}}], "sensitive": ["prompt"]})
-    assert check(CheckConfig(docs=False), given, rows).verdicts[0].failing_ids == ["colours:202", "colours:203"]
+    assert check(CheckConfig(docs=False), given, rows).verdicts[0].failing_ids == ["colours:203", "colours:204"]
 
 
 def test_every_pack_is_judged_where_the_data_have_the_column_and_only_there(toy: Path) -> None:
@@ -73,7 +73,7 @@ def test_every_pack_is_judged_where_the_data_have_the_column_and_only_there(toy:
 
 def test_a_critical_expectation_of_a_pack_stops_what_follows(toy: Path) -> None:
     (toy / "expectations.yaml").write_text(f"packs: [finance]\ntune:\n  - {DATES}: {{column: prompt}}\n")
-    with pytest.raises(DataError, match=f"{DATES}.*colours.csv, row 202"):
+    with pytest.raises(DataError, match=f"{DATES}.*colours.csv, row 203"):
         check(CheckConfig(docs=False), domain.load("toy").expectations, read(toy, "on 31 April 2020"))
 
 
@@ -141,7 +141,7 @@ def test_arguments_that_cannot_be_meant_are_refused(name: str, arguments: dict[s
 def test_the_greatest_doses_are_the_experts_to_give(toy: Path) -> None:
     entry = {packs.HOLD + "plausible_doses": {"column": "prompt", "limits": {"metformin": "1000 mg"}, "severity": "warning"}}
     made = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry]}), read(toy, "metformin 5 g daily"))
-    assert made.verdicts[0].failing_ids == ["colours:202"]
+    assert made.verdicts[0].failing_ids == ["colours:203"]
 
 
 @pytest.mark.parametrize("name", ["healthcare", "finance", "chemistry"])
