@@ -140,7 +140,7 @@ def test_each_setting_does_what_it_says(data: Split, model: Model, monkeypatch: 
 
     monkeypatch.setattr(GenerationMixin, "generate", spied)
     few = scored(data, model, general_tasks=["general_word"], general_limit=2, untrained=0, speed_tokens=7)
-    assert decoded == [4, 7], "of the speed: to warm up, and as many tokens as asked"
+    assert decoded == [2, *[1, 7] * 3], "of the speed: to warm up; then three times one token, and as many as asked"
     assert {score.task: score.n for score in few.general} == {"general_word": 2, "hue": 2}
     assert (few.untrained, few.no_untrained) == ([], "evaluate.untrained is 0")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.errors import DataError
 from tasks.lib.holding import Questions
-from tasks.lib.records import RecordWriter, iterate
+from tasks.lib.records import Records, RecordWriter, iterate
 from tasks.split import SplitConfig, _held_out, split
 from tests.datasets import ingested, reasons, resolved
 from tests.tasks.test_overlap import TALKS, talk
@@ -67,15 +67,17 @@ def test_the_same_goes_for_what_is_held_out_and_its_beginnings(held: str, left: 
     assert set(reasons(made)) == ({f"other:{number + more}" for number in numbers for more in (0, 6)} if left else set())
 
 
-def test_what_is_held_out_is_chosen_without_the_texts_in_memory(tmp_path: Path) -> None:
+def test_what_is_held_out_is_chosen_without_the_texts_in_memory(workplace: Path) -> None:
     said = "x" * 1_000
-    with RecordWriter(tmp_path) as writer:
+    records = Records(id="dedup/1", digest="1" * 64, ledger=[])
+    records.path.mkdir(parents=True)
+    with RecordWriter(records.path) as writer:
         for i in range(12_000):
             turns = [{"role": role, "content": f"{i} {said}"} for role in ("user", "assistant")]
             row = {"id": f"d:{i}", "dataset": "d", "role": "tune", "file": "f", "row": i, "prompt": "?", "response": "!", "holdout": 5}
             writer.put({**row, "history": turns}, "tune")
     tracemalloc.start()
-    _held_out(tmp_path, Questions())
+    _held_out(records, Questions())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12_000 * len(said), "the texts are twice that; a batch of rows is a third of it"
