@@ -175,7 +175,7 @@ def test_a_snapshot_from_before_a_column_was_sensitive_is_refused(toy: Path) -> 
 
 
 def test_long_or_rare_answers_are_no_labels(workplace: Path) -> None:
-    few = judged(rows(workplace, 40, answer="a" * 41)).profiles["questions"]
+    few = judged(rows(workplace, 40, answer="a" * 61)).profiles["questions"]
     assert few.labels == {}
     made = [{"q": f"Question {i}?", "a": f"answer {i % 20}"} for i in range(60)]
     assert judged(ingested(resolved(workplace, "rare", "tune", made))).profiles["rare"].labels == {}
