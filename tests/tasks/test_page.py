@@ -259,8 +259,8 @@ def test_what_was_gained_is_drawn_against_what_was_forgotten() -> None:
 def test_trainings_under_a_forgetting_budget_are_told_with_the_one_that_was_kept() -> None:
     base, pretrained, *others = models(BETTER)
     tried = [{"replay": share, "forgot": rise, "corpus": [3.0, 2.0], "general": [2.0, 2.1]} for share, rise in ((0.1, 0.05), (0.2, 0.01))]
-    pretrained = keep(pretrained.model_copy(update={"id": "pretrain/budget"}), {"forgetting": tried, "replay": 0.2})
     tried[1] |= {"reached": 0.15, "exhausted": True}
+    pretrained = keep(pretrained.model_copy(update={"id": "pretrain/budget"}), {"forgetting": tried, "replay": 0.2})
     said = words(rendered(models=[base, pretrained, *others]))
     assert "Trainings under a forgetting budget" in said
     assert re.search(r"15\.0 % of 20\.0 % asked for: there is no more general text\s+\+1\.00 %\s+2\.0000\s+kept", said)
