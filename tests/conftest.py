@@ -154,6 +154,7 @@ def toy(workplace: Path) -> Path:
 @pytest.fixture
 def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions to libraries are answered in this process, which has loaded them; that a process of its own does is tested elsewhere."""
+    monkeypatch.setattr("tasks.lib.trial.limit", lambda: None)  # no process may raise its limit again
     monkeypatch.setattr(examine, "_ask", lambda subject, question: json.loads(json.dumps(examine.SUBJECTS[subject](question))))
 
 

@@ -60,16 +60,19 @@ def jsonl(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (MIRROR / path).read_text(encoding="utf-8").split("\n") if line]
 
 
+FIRST = 2  # the first row of a table below its header, as a spreadsheet counts
+
+
 def table(path: str, delimiter: str = ",") -> list[dict[str, str]]:
     with (MIRROR / path).open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def repeats(texts: list[str]) -> set[int]:
+def repeats(texts: list[str], first: int = 1) -> set[int]:
     """Row numbers of texts that stood earlier, spacing aside."""
     seen: set[str] = set()
     found = set()
-    for number, text in enumerate(texts, start=1):
+    for number, text in enumerate(texts, start=first):
         key = " ".join(text.replace("\ufeff", "").split())
         if key in seen:
             found.add(number)
@@ -79,7 +82,7 @@ def repeats(texts: list[str]) -> set[int]:
 
 def unreadable(smiles: list[str]) -> set[int]:
     RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # rdkit ships no stub for its logger
-    return {number for number, text in enumerate(smiles, start=1) if Chem.MolFromSmiles(text.strip()) is None}
+    return {number for number, text in enumerate(smiles, start=FIRST) if Chem.MolFromSmiles(text.strip()) is None}
 
 
 def canonical(smiles: str) -> str:
@@ -163,7 +166,7 @@ def test_mts_dialog_rows_that_are_also_evaluated_train_nothing(full: dict[str, P
     train, held = table("healthcare/sft/mts_dialog_train.csv"), table("healthcare/sft/mts_dialog_valid.csv")
     key = [" ".join(f"{row['section_header']} {row['dialogue']}".split()).casefold() for row in train]
     evaluated = {" ".join(f"{row['section_header']} {row['dialogue']}".split()).casefold() for row in held}
-    expected = {n for n, text in enumerate(key, start=1) if text in evaluated}
+    expected = {n for n, text in enumerate(key, start=FIRST) if text in evaluated}
     assert expected
     assert numbers(full["healthcare"].aside("mts-dialog"), "eval-overlap") == expected
 
@@ -199,17 +202,17 @@ def test_molecules_that_cannot_be_read_are_named(name: str, path: str, count: in
 def test_tox21_cells_without_a_measurement_repeats_and_contradictions_are_told_apart(full: dict[str, Prepared]) -> None:
     rows = table("chemistry/sft/tox21.csv")
     wrong = unreadable([row["smiles"] for row in rows])
-    missing = {n for n, row in enumerate(rows, start=1) if row["SR-MMP"] == ""} - wrong
+    missing = {n for n, row in enumerate(rows, start=FIRST) if row["SR-MMP"] == ""} - wrong
     labels: dict[str, set[str]] = {}
-    for n, row in enumerate(rows, start=1):
+    for n, row in enumerate(rows, start=FIRST):
         if n not in wrong | missing:
             labels.setdefault(canonical(row["smiles"]), set()).add(row["SR-MMP"])
-    both = {n for n, row in enumerate(rows, start=1) if n not in wrong | missing and len(labels[canonical(row["smiles"])]) > 1}
+    both = {n for n, row in enumerate(rows, start=FIRST) if n not in wrong | missing and len(labels[canonical(row["smiles"])]) > 1}
     aside = full["chemistry"].aside("mitochondria")
     assert numbers(aside, "missing-value") == missing
     assert numbers(aside, "contradictory-label") == both
-    rest = [canonical(row["smiles"]) if n not in wrong | missing | both else f"row {n}" for n, row in enumerate(rows, start=1)]
-    assert numbers(aside, "exact-repeat") == repeats(rest)
+    rest = [canonical(row["smiles"]) if n not in wrong | missing | both else f"row {n}" for n, row in enumerate(rows, start=FIRST)]
+    assert numbers(aside, "exact-repeat") == repeats(rest, FIRST)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_molecules_that_are_spelt_otherwise_are_the_same(
     rows = table(f"chemistry/sft/{path}")
     wrong = unreadable([row["smiles"] for row in rows])
     told: dict[str, dict[int, str]] = {}
-    for n, row in enumerate(rows, start=1):
+    for n, row in enumerate(rows, start=FIRST):
         if n not in wrong:
             told.setdefault(canonical(row["smiles"]), {})[n] = row[target]
     assert sum(len(found) - 1 for found in told.values()) == duplicates
@@ -261,7 +264,7 @@ def test_chemists_who_chose_both_of_a_pair_are_contradictory(full: dict[str, Pre
     chosen: dict[tuple[str, str], set[str]] = {}
     for pair, winner in asked:
         chosen.setdefault(pair, set()).add(winner)
-    both = {n for n, (pair, _) in enumerate(asked, start=1) if len(chosen[pair]) > 1}
+    both = {n for n, (pair, _) in enumerate(asked, start=FIRST) if len(chosen[pair]) > 1}
     assert both
     assert both <= numbers(full["chemistry"].aside("molskill"), "contradictory-choice")
 

@@ -226,7 +226,8 @@ def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...
     """What came of a job, or its error; the process that did it, and the most memory that this one had."""
     if os.getpid() != parent:  # joblib may think it better to work in the process that asks
         progress.SHOW["on"] = False  # the process that asks shows how far all are
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.RLIM_INFINITY))
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]  # of whoever started us: no process may raise it
+        resource.setrlimit(resource.RLIMIT_DATA, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
         if not any(thread.name == WATCH for thread in threading.enumerate()):
             threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
     made: R | None = None
