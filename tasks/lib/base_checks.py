@@ -17,7 +17,7 @@ ADAPTED = ("tune", "classify")  # trainings that can be one of adapters
 # what a training can start from, where that is not both
 ABLE: dict[str, tuple[Architecture, ...]] = dict.fromkeys(("tune", "align", "reward", "reinforce"), ("decoder",))
 # the linear layers of a base that is made from scratch, by the part of a layer that holds them
-SCRATCH = {
+SCRATCH: dict[str, dict[str, tuple[str, ...]]] = {
     "decoder": {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")},
     "encoder": {"attn": ("Wqkv", "Wo"), "mlp": ("Wi", "Wo")},
 }
