@@ -278,3 +278,16 @@ def test_groups_of_the_published_files_are_in_one_part(full: dict[str, Prepared]
                     parts.setdefault((row["dataset"], row["group"]), set()).add(part)
         assert parts
         assert all(len(found) == 1 for found in parts.values())
+
+
+SCORED = {"healthcare": {"pubmedqa": 100, "mts-sections": 100}, "finance": {"tatqa": 150, "banking77": 200}, "chemistry": {"bbbp": 200, "chebi": 100, "solubility": 100}}  # fmt: skip
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_rows_that_are_scored_are_held_out_and_each_choice_is_one(domain: str, full: dict[str, Prepared]) -> None:
+    prepared = full[domain]
+    held = list(iterate(prepared.split.path, "eval"))
+    counts = Counter(row["dataset"] for row in held)
+    assert all(0.9 * wanted <= counts[name] <= 1.1 * wanted for name, wanted in SCORED[domain].items()), counts
+    assert all(row["response"] in row["choices"] for row in held if row.get("choices"))
+    assert not any("choice" in reason for name in prepared.lines for reason in prepared.aside(name).values() if name in SCORED[domain])
