@@ -55,7 +55,8 @@ def _source(kind: str, default: dict[str, Any], **values: Any) -> dict[str, Othe
 def _forgetting(**values: Any) -> Other:
     """A budget that no training keeps, of one try more, with the value in its place."""
     before = {"budget": 0.0, "tries": 1}
-    return Other({"forgetting": before | values}, {"forgetting": before})
+    ruin = {"learning_rate": 0.1, "warmup": 0.0, "trainer": {"max_steps": 1}}
+    return Other({"forgetting": before | values, **ruin}, {"forgetting": before, **ruin})
 
 
 GENERATED: dict[str, Any] = {"generations": 4, "temperature": 0.5, "beta": 0.3}
@@ -101,6 +102,7 @@ OTHERS: dict[str, Other] = {
     "tune.replay": Other({"replay": 0.6}),
     "tune.erase_system": Other({"erase_system": True}),
     **_training("align"),
+    "align.length": Other({"length": 16}),
     "align.method.kind": Other({"method": {"kind": "kto"}}),
     **_of("align.method", "dpo", beta=0.5, loss="hinge"),
     "align.method.dpo.smoothing": Other({"method": ROBUST | {"smoothing": 0.3}}, {"method": ROBUST}),
@@ -112,6 +114,7 @@ OTHERS: dict[str, Other] = {
     "classify.method.lora.frozen": Other({"method": {"kind": "lora", "frozen": "nf4"}}, refused=True),
     "classify.dataset": Other({"dataset": "colours"}),
     **_training("reward"),
+    "reward.length": Other({"length": 16}),
     "reward.centre": Other({"centre": 0.5}),
     **_training("reinforce"),
     "reinforce.tokens": Other({"tokens": 300}, refused=True),
