@@ -108,7 +108,7 @@ def test_shipped_domains_reward_what_their_edition_has(name: str, edition: Any, 
     card = domain.load(name)
     rewards = card.rewards(edition).chosen([])
     assert {reward.name for reward in rewards} == trained
-    for dataset in card.datasets(edition):
+    for dataset in card.of_edition(edition):
         for label in dataset.choices or [] if dataset.role == "tune" else []:
             row = {"dataset": dataset.name, "choices": dataset.choices, "prompt": "", "response": label}
             assert all(reward.score(label, row) == 1 for reward in rewards if reward.applies(row)), label
