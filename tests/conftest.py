@@ -25,6 +25,7 @@ from tasks.lib.flow import Order
 from tasks.split import Split
 from tests.network import cut
 from tests.preloaded import Preloaded
+from tests.published import DOMAINS, Prepared
 
 quiet()
 
@@ -276,3 +277,17 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             assert "\n+ tune " in made.stdout
             done.touch()
     return place
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[dict[str, Prepared]]:
+    """Each domain's full edition, prepared once for all test processes: a later module finds its artifacts."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    with FileLock(shared / "full.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("SLMFORGE_RUNS", str(shared / "full" / "runs"))
+        made = {domain: Prepared(domain) for domain in DOMAINS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLMFORGE_RUNS", str(shared / "full" / "runs"))
+        yield made

@@ -3,69 +3,22 @@
 What is expected is counted from the raw files here, and agrees with the counts in their SOURCES.md.
 """
 
-import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rdkit import Chem, RDLogger
 
-from flows.prepare import prepare
-from tasks.check import Checked
-from tasks.lib import digests, readers, store
+from tasks.lib import digests, readers
 from tasks.lib.domain import Dataset
-from tasks.lib.execute import Direct, Session
-from tasks.lib.flow import Order
 from tasks.lib.records import LedgerLine, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile
-from tasks.split import Split
+from tests.published import DOMAINS, MIRROR, Prepared, beside, jsonl, table
 
-ROOT = Path(__file__).resolve().parents[1]
-MIRROR = ROOT.parent / "shared" / "data"
-DOMAINS = ("healthcare", "finance", "chemistry")
-
-pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
-
-
-class Prepared:
-    """One domain's full edition, through the data stages."""
-
-    def __init__(self, domain: str) -> None:
-        session = Session(domain=domain, flow="prepare")
-        self.split: Split = prepare.under(Direct(session), prepare.job(Order(domain, edition="full", mirror=str(MIRROR))))
-        self.stages = [event.record for event in session.events if event.record is not None and "ledger" in event.record.facts]
-        self.verdicts = [v for event in session.events if isinstance(event.artifact, Checked) for v in event.artifact.verdicts]
-        self.lines = {line.dataset: line for line in self.split.ledger}
-
-    def aside(self, dataset: str) -> dict[str, str]:
-        """Row id -> reason, over all stages."""
-        found = [row for record in self.stages for row in iterate(store.root() / record.id, "set_aside") if row["dataset"] == dataset]
-        assert len({row["id"] for row in found}) == len(found), "a row is set aside twice"
-        return {row["id"]: row["reason"] for row in found}
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Prepared]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setenv("SLMFORGE_RUNS", str(tmp_path_factory.mktemp("full") / "runs"))
-        yield {domain: Prepared(domain) for domain in DOMAINS}
-
-
-def jsonl(path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (MIRROR / path).read_text(encoding="utf-8").split("\n") if line]
-
+pytestmark = beside
 
 FIRST = 2  # the first row of a table below its header, as a spreadsheet counts
-
-
-def table(path: str, delimiter: str = ",") -> list[dict[str, str]]:
-    with (MIRROR / path).open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
 
 
 def repeats(texts: list[str], first: int = 1) -> set[int]:
