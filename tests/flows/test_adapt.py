@@ -259,3 +259,16 @@ def test_the_plan_tells_what_will_be_drawn_and_comes_close(adapted: Path) -> Non
             for key in ("size", "trained"):
                 planned, real = sum(shares[name][key] for name in names), sum(drawn[name][key] for name in names)
                 assert planned == pytest.approx(real, rel=0.15), (stage, names, key)
+
+
+def test_trials_of_a_search_are_run_scored_and_compared_beside_what_was_made_before(copy: Path) -> None:
+    done = slmforge("sweep", "toy", "--over", "pretrain.epochs=[0.05, 1.0]", "--by", "domain_bits_per_byte", "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    brief, whole = json.loads(done.stdout)["trials"]
+    assert whole["best"]
+    assert not brief["best"]
+    assert whole["scores"]["domain_bits_per_byte"] < brief["scores"]["domain_bits_per_byte"]
+    made = {
+        stage: len(list((copy / "runs/artifacts" / stage).glob("*/artifact.json"))) for stage in ("base", "pretrain", "tune", "evaluate")
+    }
+    assert made == {"base": 1, "pretrain": 2, "tune": 1, "evaluate": len(SCORED) + 1}

@@ -63,18 +63,6 @@ def test_what_only_other_pipelines_have_is_searched_there(flow: str, cli: Run, t
     assert (made(workplace, "pretrain"), made(workplace, stage), made(workplace, "evaluate")) == (1, 2, 2)
 
 
-def test_trials_are_run_scored_and_compared(cli: Run, toy: Path, workplace: Path) -> None:
-    small = [f"base.source.{size}" for size in ("vocabulary=300", "hidden=32", "layers=1", "heads=2", "training.tokens=300")]
-    quick = [f"evaluate.{less}" for less in ("general_tasks=[]", "limit=2", "untrained=0", "answers=0", "speed_tokens=4", "texts=2")]
-    brief = (*small, *quick, "pretrain.trainer={max_steps: 1}")
-    done = cli("sweep", "toy", "--over", "pretrain.learning_rate=[0.0, 1.0]", "--by", "domain_bits_per_byte", "--json", *brief)
-    assert done.returncode == 0, done.stderr
-    one, two = json.loads(done.stdout)["trials"]
-    assert one["best"]
-    assert one["scores"]["domain_bits_per_byte"] < two["scores"]["domain_bits_per_byte"], "the rate of 1 has ruined it"
-    assert (made(workplace, "base"), made(workplace, "pretrain"), made(workplace, "tune")) == (1, 2, 0)
-
-
 @pytest.mark.parametrize(
     ("flow", "over", "said"),
     [
