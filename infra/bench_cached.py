@@ -32,15 +32,15 @@ def main(asked: float, words: list[str]) -> None:
     assert journal, page  # imported here, before the clock of the work starts
     imported = time.perf_counter()
     spent: dict[str, float] = {}
-    for owner, name in ((flow.Flow, "job"), (flow.Flow, "plan"), (sources, "resolve")):
+    for owner, name in ((flow.Flow, "job"), (flow.Flow, "plan"), (sources, "look")):
         _timed(owner, name, spent)
     cli.main(words, standalone_mode=False)
     ended = time.perf_counter()
     parts = {
         "interpreter": AWAKE - asked,
         "imports": imported - CLOCK,
-        "configuration and card": spent["job"] - spent["resolve"],
-        "digests of the sources": spent["resolve"],
+        "configuration and card": spent["job"] - spent["look"],
+        "digests of the sources": spent["look"],
         "plan: identities and records": spent["plan"],
         "history, report, output": ended - imported - spent["job"] - spent["plan"],
     }

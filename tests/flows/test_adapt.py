@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,15 @@ def test_a_second_run_does_nothing_and_imports_neither_torch_nor_prefect(adapted
     )  # fmt: skip
     assert f"nothing to do: {len(ALL)} stages cached" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_benchmark_tells_where_the_seconds_of_a_cached_run_go(adapted: Path) -> None:
+    command = [sys.executable, "-m", "infra.bench_cached", str(time.time()), "adapt", "toy"]
+    environment = {**os.environ, "SLMFORGE_RUNS": str(adapted / "runs"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=adapted, env=environment, capture_output=True, text=True, check=True)
+    parts = json.loads(done.stdout.splitlines()[-1])["parts"]
+    assert len(parts) == 6
+    assert all(seconds > 0 for seconds in parts.values())
 
 
 def test_the_plan_names_every_stage_as_cached(adapted: Path) -> None:
