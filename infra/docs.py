@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tasks.lib.config import StageConfig
 from tasks.lib.environment import quiet
 
 PLACE = Path("docs/reference.md")
@@ -55,9 +56,13 @@ def stages() -> str:
 
 def config(model: Any) -> str:
     """A table of settings per stage, then one per kind of what has several."""
-    schema = model.model_json_schema()
+    schema, every = model.model_json_schema(), StageConfig.model_json_schema()
     shown = {name: _name(field) for name, field in schema["properties"].items()}
-    parts = [f"### {name}\n\n{fields(schema['$defs'][kind])}" for name, kind in shown.items()]
+    parts = [f"### every stage\n\n{fields(every)}"]
+    for name, kind in shown.items():
+        own = schema["$defs"][kind]
+        own["properties"] = {key: field for key, field in own["properties"].items() if field != every["properties"].get(key)}
+        parts.append(f"### {name}\n\n{fields(own)}")
     return "\n".join([*parts, *_further(schema, set(shown.values()))])
 
 

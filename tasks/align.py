@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.lib import balance
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Aligned, Model
 from tasks.lib.records import iterate
@@ -23,7 +23,7 @@ SORTED = ("aot", "aot_unpaired")  # sorted within what is taken at once, and so 
 MAY_SMOOTH = ("robust", "exo_pair", "aot", "aot_unpaired")
 
 
-class Dpo(StageConfig):
+class Dpo(Declared):
     """Direct preference optimisation (Rafailov et al., 2023): the chosen answer shall gain on the rejected one."""
 
     kind: Literal["dpo"] = "dpo"
@@ -40,7 +40,7 @@ class Dpo(StageConfig):
         return self
 
 
-class Kto(StageConfig):
+class Kto(Declared):
     """Kahneman-Tversky optimisation (Ethayarajh et al., 2024): each answer of a pair is wanted or unwanted by itself."""
 
     kind: Literal["kto"]
@@ -52,7 +52,7 @@ class Kto(StageConfig):
 Method = Annotated[Dpo | Kto, Field(discriminator="kind")]
 
 
-class AlignConfig(TrainingConfig):
+class AlignConfig(TrainingConfig, StageConfig):
     """Preference tuning."""
 
     own_fields: ClassVar[dict[str, str]] = {**OWN_FIELDS, "beta": "beta", "loss_type": "loss"}

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from tasks.lib import architecture, balance
 from tasks.lib.base_source import BaseSource, documents
-from tasks.lib.config import RUNTIME, StageConfig
+from tasks.lib.config import RUNTIME, Declared, StageConfig, tried_again
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
 from tasks.lib.training_config import TrainingConfig
 from tasks.lib.trial import require_usable_tokenizer
 
 
-class Scratch(StageConfig):
+class Scratch(Declared):
     """A small decoder or encoder pretrained on the spot on general text."""
 
     kind: Literal["scratch"] = "scratch"
@@ -31,7 +31,7 @@ class Scratch(StageConfig):
     training: TrainingConfig = TrainingConfig(tokens=600_000, learning_rate=1.5e-3)
 
 
-class Folder(StageConfig):
+class Folder(Declared):
     """A model in a local folder, known by the contents of its files."""
 
     kind: Literal["folder"]
@@ -41,7 +41,7 @@ class Folder(StageConfig):
     )
 
 
-class Hub(StageConfig):
+class Hub(Declared):
     """A model of a hub, pinned to a commit."""
 
     kind: Literal["hub"]
@@ -53,9 +53,10 @@ class BaseConfig(StageConfig):
     """Where the pipeline starts."""
 
     source: Annotated[Scratch | Folder | Hub, Field(discriminator="kind")] = Scratch()
+    retries: int = tried_again(1)
 
 
-@stage(version="5", needs=("models", "objectives"), retries=1)
+@stage(version="5", needs=("models", "objectives"))
 def base(out: Path, cfg: BaseConfig, given: BaseSource) -> Model:
     """Provide the base model as safetensors, with its tokenizer."""
     from tasks.lib import models

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.lib import balance
 from tasks.lib.architecture import require
+from tasks.lib.config import StageConfig
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Classifier, Model
@@ -19,7 +20,7 @@ from tasks.split import Split
 from tasks.tune import Full, Lora, Method
 
 
-class ClassifyConfig(TrainingConfig):
+class ClassifyConfig(TrainingConfig, StageConfig):
     """A classification head, and how it is trained."""
 
     epochs: float = Field(default=4.0, gt=0)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from tasks.lib import balance, progress
 from tasks.lib.architecture import require
+from tasks.lib.config import StageConfig
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model, Student
@@ -17,7 +18,7 @@ from tasks.pretrain import mixture
 from tasks.split import Split
 
 
-class DistillConfig(TrainingConfig):
+class DistillConfig(TrainingConfig, StageConfig):
     """The student and how it learns."""
 
     layers: int = Field(default=3, ge=1, description="layers of the student, taken from the teacher")

@@ -5,28 +5,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
 
 Share = Annotated[float, Field(ge=0, le=1, description="how much of what pretraining changed is kept: 0 is the base, 1 the pretrained")]
 
 
-class Slerp(StageConfig):
+class Slerp(Declared):
     """Spherical interpolation of each tensor (Shoemake, 1985): directions between the two, at their own lengths."""
 
     kind: Literal["slerp"]
     share: Share = 0.5
 
 
-class TaskArithmetic(StageConfig):
+class TaskArithmetic(Declared):
     """The base plus a share of the difference (Ilharco et al., 2023; of one model with its own start, Wortsman et al., 2022)."""
 
     kind: Literal["task-arithmetic"]
     share: Share = 0.5
 
 
-class Ties(StageConfig):
+class Ties(Declared):
     """Task arithmetic with the smallest differences of each tensor left out (TIES, Yadav et al., 2023)."""
 
     kind: Literal["ties"]

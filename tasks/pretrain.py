@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.lib import balance, progress
 from tasks.lib.architecture import require
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
@@ -20,7 +20,7 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
 
 
-class Forgetting(StageConfig):
+class Forgetting(Declared):
     """How much general text may become harder to predict, and how far the replayed share may rise to keep it so."""
 
     budget: float = Field(default=0.02, ge=0, description="rise of the loss on held-out general text that is accepted, as a share")
@@ -32,7 +32,7 @@ class Forgetting(StageConfig):
         return min(self.most, max(2 * replay, 0.05))
 
 
-class PretrainConfig(TrainingConfig):
+class PretrainConfig(TrainingConfig, StageConfig):
     """Continued pretraining."""
 
     learning_rate: float = Field(default=8e-4, ge=0)

@@ -8,7 +8,7 @@ from pydantic import Field
 from tasks.check import Checked
 from tasks.evaluate import Scores
 from tasks.lib import lineage, local_registry, store, tracking
-from tasks.lib.config import StageConfig
+from tasks.lib.config import StageConfig, tried_again
 from tasks.lib.lineage import LINEAGE, Declaration
 from tasks.lib.model import Model
 from tasks.lib.stage import stage
@@ -22,6 +22,7 @@ class RegisterConfig(StageConfig):
     """How the version is called."""
 
     name: str | None = Field(default=None, pattern=r"^[\w][\w .()+-]{0,200}$")  # the domain's name when not set
+    retries: int = tried_again(2)
 
     def named(self, name: str) -> "RegisterConfig":
         """The same with `name`, where none is set."""
@@ -43,7 +44,7 @@ class Version(Artifact):
         return local_registry.elsewhere(registered) or local_registry.missing_version(self.name, self.version)
 
 
-@stage(version="3", needs=("registry",), retries=2)
+@stage(version="3", needs=("registry",))
 def register(
     out: Path, cfg: RegisterConfig, declared: Declaration, checked: Checked, model: Model, scores: tuple[Scores, ...], data: Split
 ) -> Version:

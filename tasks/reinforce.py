@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.lib import balance
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import ConfigError
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model, Reinforced, RewardModel
@@ -18,7 +18,7 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
 
 
-class Grpo(StageConfig):
+class Grpo(Declared):
     """Group relative policy optimisation (Shao et al., 2024): an answer's reward beside those of the same prompt's others."""
 
     kind: Literal["grpo"] = "grpo"
@@ -31,7 +31,7 @@ class Grpo(StageConfig):
     scale: Literal["group", "batch", "none"] = Field(default="group", description="by whose spread rewards are divided")
 
 
-class Rloo(StageConfig):
+class Rloo(Declared):
     """REINFORCE leave-one-out (Ahmadian et al., 2024): an answer's reward less the mean of the same prompt's others."""
 
     kind: Literal["rloo"]
@@ -46,7 +46,7 @@ PORTIONS = ("steps_per_generation", "generation_batch_size")  # TRL's, in batche
 Method = Annotated[Grpo | Rloo, Field(discriminator="kind")]
 
 
-class ReinforceConfig(TrainingConfig):
+class ReinforceConfig(TrainingConfig, StageConfig):
     """Reinforcement learning; `batch` counts prompts, `length` a prompt with its answer."""
 
     learning_rate: float = Field(default=1e-5, ge=0)

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tasks.lib import balance
+from tasks.lib.config import StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model, RewardModel
 from tasks.lib.records import iterate
@@ -13,7 +14,7 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
 
 
-class RewardConfig(TrainingConfig):
+class RewardConfig(TrainingConfig, StageConfig):
     """Training of a reward model."""
 
     learning_rate: float = Field(default=1e-4, ge=0)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.lib import asked, balance, progress
 from tasks.lib.architecture import require
-from tasks.lib.config import StageConfig
+from tasks.lib.config import Declared, StageConfig
 from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import Row, iterate
@@ -18,13 +18,13 @@ from tasks.lib.training_config import FIXED, TrainingConfig
 from tasks.split import Split
 
 
-class Full(StageConfig):
+class Full(Declared):
     """Every weight learns."""
 
     kind: Literal["full"] = "full"
 
 
-class Lora(StageConfig):
+class Lora(Declared):
     """Low-rank adapters learn; they are merged into the weights at the end and kept beside them.
 
     The merged model must answer as the one that was trained, or the stage ends with an error.
@@ -42,7 +42,7 @@ class Lora(StageConfig):
 Method = Annotated[Full | Lora, Field(discriminator="kind")]
 
 
-class TuneConfig(TrainingConfig):
+class TuneConfig(TrainingConfig, StageConfig):
     """Supervised fine-tuning."""
 
     fixed: ClassVar[dict[str, str]] = {

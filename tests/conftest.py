@@ -23,8 +23,8 @@ from tasks.lib.environment import quiet
 from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tasks.split import Split
+from tests import preloaded
 from tests.network import cut
-from tests.preloaded import Preloaded
 from tests.published import DOMAINS, Prepared
 
 quiet()
@@ -200,6 +200,7 @@ def _close(holder: subprocess.Popen[str], runs: str) -> None:
 
 
 LIGHT = ("accept", "add", "check", "new", "plan", "review", "rows", "show", "verify", "why")  # commands that load neither torch nor Prefect
+HEAVY = ("adapt", "classify", "draft", "evaluate", "rlhf")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -221,9 +222,9 @@ def _remember(runs: Path) -> None:
 
 
 @functools.cache
-def preloaded() -> Preloaded:
-    """One process that has loaded what the light commands need, for this test process."""
-    return Preloaded(ROOT)
+def forking(libraries: tuple[str, ...]) -> preloaded.Preloaded:
+    """One process that has loaded them, for this test process."""
+    return preloaded.Preloaded(ROOT, libraries)
 
 
 def _environment(cwd: Path, **extra: str) -> dict[str, str]:
@@ -239,8 +240,9 @@ def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProces
     _remember(Path(environment["SLMFORGE_RUNS"]))
     if "PREFECT_API_URL" not in extra:
         environment["PREFECT_API_URL"] = prefect_api()
-    if not extra and words[0] in LIGHT and (cwd / "domains").is_dir():
-        return preloaded().run(words, cwd, environment)
+    if not extra and words[0] in (*LIGHT, *HEAVY) and (cwd / "domains").is_dir():
+        light = words[0] in LIGHT and "--batches" not in words
+        return forking(preloaded.DATA if light else preloaded.MODELS).run(words, cwd, environment)
     command = [sys.executable, "-m", "flows.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
 

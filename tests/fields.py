@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from flows.adapt import AdaptConfig
 from tasks.lib.config import RUNTIME, merge
 
 
@@ -150,6 +151,8 @@ OTHERS: dict[str, Other] = {
     "evaluate.device": Other({"device": "cpu"}),
     "register.name": Other({"name": "another"}),
     "report.answers": Other({"answers": 2}),
+    **{f"{stage}.retries": Other({"retries": 3}) for stage in AdaptConfig.model_fields},
+    **{f"{stage}.timeout": Other({"timeout": 0.5}) for stage in AdaptConfig.model_fields},
 }
 
 

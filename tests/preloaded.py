@@ -1,6 +1,6 @@
-"""A process that has loaded the libraries of the light commands and forks a command line for every request.
+"""A process that has loaded the libraries of some commands and forks a command line for every request.
 
-To load them takes three of the four seconds that a `check` of a toy needs. What is forked is a process of its own, with its own
+To load them takes three of the four seconds that a `check` of a toy needs, and eight of the ten of a `draft`. What is forked is a process of its own, with its own
 environment, folder and streams, in which `flows.cli` runs from the beginning and which ends as any interpreter does. What a
 command imports by itself is tested with fresh interpreters, in `test_rooms.py` and `test_adapt.py`.
 
@@ -16,15 +16,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("pandas", "scipy.stats", "pyarrow.parquet", "lxml.etree", "openpyxl", "great_expectations", "charset_normalizer", "jinja2")
+# Prefect is not among them: it reads its environment when it is loaded
+DATA = ("pandas", "scipy.stats", "pyarrow.parquet", "lxml.etree", "openpyxl", "great_expectations", "charset_normalizer", "jinja2")
+MODELS = tuple(
+    f"tasks.lib.{name}" for name in ("models", "objectives", "preferences", "adapters", "heads", "scoring", "quantization", "registry")
+)
 
 
 class Preloaded:
     """The process, started at the first request."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, libraries: tuple[str, ...]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(root)}
-        command = [sys.executable, "-m", "tests.preloaded"]
+        command = [sys.executable, "-m", "tests.preloaded", *libraries]
         self._process = subprocess.Popen(
             command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -47,7 +51,7 @@ def main() -> None:
 
     before = dict(os.environ)
     quiet()
-    for name in LIBRARIES:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     os.environ.clear()
     os.environ.update(before)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MIRROR = ROOT.parent / "shared" / "data"
 DOMAINS = ("healthcare", "finance", "chemistry")
 
-beside = pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
+beside = [pytest.mark.published, pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")]
 
 
 class Prepared:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
@@ -51,8 +51,16 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
+def tried_again(usual: int) -> Any:
+    """The field of a stage that is usually tried again so often."""
+    return Field(default=usual, ge=0, json_schema_extra=RUNTIME, description="tries after the first, after a fault that may pass")
+
+
 class StageConfig(Declared):
     """What a person may set of one stage."""
+
+    retries: int = tried_again(0)
+    timeout: float = Field(default=24, gt=0, json_schema_extra=RUNTIME, description="hours after which the stage is ended")
 
     @property
     def off(self) -> bool:

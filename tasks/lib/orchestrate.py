@@ -56,16 +56,17 @@ class PrefectTasks:
             _show(self._inner.session.domain, call, event)
             return Completed(name="Cached" if event.state == "cached" else "Completed", message=artifact.id, data=artifact)
 
+        settings = call.settings
         made = prefect.task(
             name=call.name,
             task_run_name=call.name,
             description=call.stage.doc,
             tags=["slmforge", self._inner.session.domain, call.stage.name],
             version=call.stage.version,
-            retries=call.stage.retries,
-            retry_delay_seconds=RETRY_DELAYS[: max(1, call.stage.retries)],
+            retries=settings.retries,
+            retry_delay_seconds=RETRY_DELAYS[: max(1, settings.retries)],
             retry_condition_fn=_may_pass,
-            timeout_seconds=call.stage.timeout,
+            timeout_seconds=settings.timeout * 3600,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(body)
@@ -73,8 +74,10 @@ class PrefectTasks:
             # a task that returns a state hands back the state, not its data
             return made(config=call.config(), inputs=[artifact.id for artifact in call.artifacts()]).result()
         except TaskRunTimeoutError as error:
-            found = f"{call.name} took longer than {call.stage.timeout:,} s, and was ended"
-            raise StageError(f"stage {call.name} in time", found, "give it less to do, or raise its `timeout`") from error
+            found = f"{call.name} took longer than {settings.timeout:,g} hours, and was ended"
+            raise StageError(
+                f"stage {call.name} in time", found, f"give it less to do, or raise `{call.stage.name}: {{timeout: }}`"
+            ) from error
 
 
 def _may_pass(task: Any, run: TaskRun, state: State[Any]) -> bool:

@@ -72,25 +72,25 @@ def format_of(file: Readable, dataset: str) -> str:
     )
 
 
-def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False) -> Iterator[tuple[int, str]]:
+def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False, longest: int | None = None) -> Iterator[tuple[int, str]]:
     """Decoded physical lines with their numbers, in UTF-8 or the encoding that the card declares."""
-    total, number, end = 0, 0, files.MAX_UNPACKED
+    total, number, end, longest = 0, 0, files.MAX_UNPACKED, longest or MAX_LINE
     encoding = dataset.encoding or "utf-8"
     errors = "strict" if dataset.undecodable == "refuse" else "surrogateescape"  # the map sets such rows aside
     if encoding.replace("-", "").replace("_", "").lower() in ("utf16", "utf32"):
-        yield from _wide_lines(file, dataset, encoding)
+        yield from _wide_lines(file, dataset, encoding, longest)
         return
     try:
         with file.open() as stream:
-            lines = _raw(stream, file, throughout)
+            lines = _raw(stream, file, throughout, longest)
             if file.span is not None:
                 stream.seek(file.span.start)
                 number, end = (file.span.line or file.span.first) - 1, file.span.stop - file.span.start
             while (file.span is None or total < end) and (line := next(lines, b"")):
                 number += 1
                 total += len(line)
-                if len(line) > MAX_LINE or total > end:
-                    raise _too_long(file, dataset, number)
+                if len(line) > longest or total > end:
+                    raise _too_long(file, dataset, number, longest)
                 yield number, line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding, errors)
     except UnicodeDecodeError as error:
         raise _encoding(file, dataset, number, error) from error
@@ -98,34 +98,34 @@ def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False) -> Ite
         raise error.at(error.row or number + 1) from error
 
 
-def _raw(stream: IO[bytes], file: Readable, throughout: bool) -> Iterator[bytes]:
+def _raw(stream: IO[bytes], file: Readable, throughout: bool, longest: int) -> Iterator[bytes]:
     """Lines as they lie; a stretch behind the first line shows that line feeds end them."""
     if file.span is None or file.span.start == 0:
         with file.open() as head:
-            if encodings.returned(head, MAX_LINE, throughout=throughout):
-                return encodings.split(stream, MAX_LINE)
-    return iter(partial(stream.readline, MAX_LINE + 1), b"")
+            if encodings.returned(head, longest, throughout=throughout):
+                return encodings.split(stream, longest)
+    return iter(partial(stream.readline, longest + 1), b"")
 
 
-def _wide_lines(file: Readable, dataset: Dataset, encoding: str) -> Iterator[tuple[int, str]]:
+def _wide_lines(file: Readable, dataset: Dataset, encoding: str, longest: int) -> Iterator[tuple[int, str]]:
     """Lines of an encoding in which a line end is more than one byte."""
     number = 0
     try:
         with file.open() as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
-            while line := text.readline(MAX_LINE):
+            while line := text.readline(longest):
                 number += 1
-                if len(line) == MAX_LINE:
-                    raise _too_long(file, dataset, number)
+                if len(line) == longest:
+                    raise _too_long(file, dataset, number, longest)
                 yield number, line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeDecodeError as error:
         raise _encoding(file, dataset, number + 1, error) from error
 
 
-def _too_long(file: Readable, dataset: Dataset, number: int) -> DataError:
+def _too_long(file: Readable, dataset: Dataset, number: int, longest: int) -> DataError:
     return DataError(
-        f"dataset {dataset.name!r}: lines of at most {MAX_LINE:,} bytes, {files.MAX_UNPACKED:,} in all",
+        f"dataset {dataset.name!r}: lines of at most {longest:,} bytes, {files.MAX_UNPACKED:,} in all",
         "a longer one",
-        "split the line into records of a sensible size",
+        "split the line into records of a sensible size, such as one JSON object a line (JSONL)",
         file=file.place,
         row=number,
     )
@@ -208,7 +208,7 @@ def json_document(file: Readable, dataset: Dataset) -> Any:
 def _whole(file: Readable, dataset: Dataset) -> str:
     """All of a text that can only be understood as a whole."""
     parts, size = [], 0
-    for number, line in _lines(file, dataset):
+    for number, line in _lines(file, dataset, longest=MAX_DOCUMENT):  # many programs write a document in one line
         size += len(line)
         if size > MAX_DOCUMENT:
             raise DataError(

@@ -65,12 +65,14 @@ class Call:
         """The input artifacts."""
         return [item for value in self.arguments.values() for item in items(value) if isinstance(item, Artifact)]
 
+    @property
+    def settings(self) -> StageConfig:
+        """The configuration among the arguments."""
+        return next(value for value in self.arguments.values() if isinstance(value, StageConfig))
+
     def config(self) -> dict[str, Any]:
         """The resolved configuration with its runtime fields, as JSON values."""
-        for value in self.arguments.values():
-            if isinstance(value, StageConfig):
-                return value.model_dump(mode="json")
-        return {}
+        return self.settings.model_dump(mode="json")
 
 
 class Runner(Protocol):
@@ -89,8 +91,6 @@ class Options:
 
     label: str | None
     needs: tuple[str, ...]
-    retries: int
-    timeout: int
     through: str | None
 
 
@@ -101,7 +101,6 @@ class Stage(Generic[P, A_co]):
         hints = typing.get_type_hints(fn)
         self.fn, self.version = fn, version
         self.label, self.needs = options.label, options.needs
-        self.retries, self.timeout = options.retries, options.timeout
         self.through = options.through
         self.name = fn.__name__
         self.doc = inspect.getdoc(fn) or ""
@@ -138,8 +137,6 @@ def stage(
     version: str,
     label: str | None = None,
     needs: tuple[str, ...] = (),
-    retries: int = 0,
-    timeout: int = 24 * 3600,
     through: str | None = None,
 ) -> Callable[[Callable[Concatenate[Path, P], A]], Stage[P, A]]:
     """Declare `fn(out, cfg, *inputs) -> Artifact` as a stage.
@@ -148,13 +145,11 @@ def stage(
         version: bumped by hand whenever the result for the same inputs changes.
         label: the input whose maker names the call where a stage runs more than once in a flow.
         needs: modules of tasks.lib that the stage imports when it runs; loaded before its clock starts.
-        retries: attempts after the first that the orchestrator makes on a fault that may pass.
-        timeout: seconds after which the orchestrator ends the stage.
         through: the input that is passed on as it is, and no stage run, when the configuration says that the stage is off.
     """
 
     def declare(fn: Callable[Concatenate[Path, P], A]) -> Stage[P, A]:
-        made: Stage[P, A] = Stage(fn, version, Options(label, needs, retries, timeout, through))
+        made: Stage[P, A] = Stage(fn, version, Options(label, needs, through))
         STAGES[made.name] = cast("Stage[..., Artifact]", made)
         return made
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tasks.lib import places
-from tasks.lib.config import RUNTIME, StageConfig
+from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.errors import ConfigError, DataError
 
 # what the libraries call a thing that has a field here: said twice, one of the two would be without effect
@@ -36,7 +36,7 @@ FIXED = {
 LIBRARY_NAMES = {"constant": "constant_with_warmup"}  # the library's `constant` has no warm-up
 
 
-class TrainingConfig(StageConfig):
+class TrainingConfig(Declared):
     """Budget, optimisation and place of one training run."""
 
     own_fields: ClassVar[dict[str, str]] = OWN_FIELDS

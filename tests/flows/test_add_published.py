@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from flows import template
-from tests.conftest import ROOT
 from tests.flows.test_add import SAID, add, entry
+from tests.published import MIRROR, beside
 
-MIRROR = ROOT.parent / "shared" / "data"
 BETTER = {
     "prompt": "Which is better, {smiles_i} or {smiles_j}?",
     "a": "{smiles_i}",
@@ -68,7 +67,7 @@ REFUSED = {
     "finance/sft/banking77_categories.json": "write them as `choices:` of the dataset whose answers they are",
 }
 
-pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/data beside the checkout")
+pytestmark = beside
 
 
 @pytest.fixture

@@ -202,10 +202,20 @@ def test_a_file_in_utf16_is_refused_at_its_first_row(tmp_path: Path) -> None:
     assert refused(tmp_path, "a.csv", "text\nx\n".encode("utf-16")).row == 1
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.json"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
 def test_a_line_over_the_limit_is_refused(name: str, tmp_path: Path) -> None:
     assert refused(tmp_path, name, b'{"text": "x"}\n' + b"y" * (readers.MAX_LINE + 1)).row == 2
     (tmp_path / name).unlink()
+
+
+def test_a_json_document_in_one_long_line_is_read_and_a_longer_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.dumps([{"text": f"{number} {'x' * 1_000}"} for number in range(40)]).encode()
+    monkeypatch.setattr(readers, "MAX_LINE", 2_000)
+    assert [row["text"].split()[0] for row in rows(tmp_path, "a.json", document)] == [str(number) for number in range(40)]
+    (tmp_path / "a.json").unlink()
+    monkeypatch.setattr(readers, "MAX_DOCUMENT", 40_000)
+    error = refused(tmp_path, "a.json", document)
+    assert (error.row, "40,000 bytes" in error.asked, "JSONL" in error.remedy) == (1, True, True)
 
 
 def test_an_unpacked_size_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
