@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test published slow lint docs bench wheel clean
+.PHONY: demo test further slow lint docs bench wheel clean
 
 # torch comes first and pinned: asked for by another package, pip may take a build with gigabytes of CUDA
 $(READY): pyproject.toml constraints.txt
@@ -18,12 +18,12 @@ demo: $(READY)
 	$(BIN)/slmforge adapt healthcare --config demo
 
 # two processes, of which each computes with one thread: the tests' models are too small to gain from a second one;
-# files in their order, in which those of flows, the longest, come first
+# files in their order, in which the longest come first (tests/conftest.py)
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not published' -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not published and not processes' -n 2 --dist loadfile --no-loadscope-reorder
 
-published: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'published and not slow' -n 2 --dist loadfile
+further: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(published or processes) and not slow' -n 2 --dist loadfile
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -201,6 +201,12 @@ def _close(holder: subprocess.Popen[str], runs: str) -> None:
 
 LIGHT = ("accept", "add", "check", "new", "plan", "review", "rows", "show", "verify", "why")  # commands that load neither torch nor Prefect
 HEAVY = ("adapt", "classify", "draft", "evaluate", "rlhf")
+# of two processes that share the tests, one would be left alone with the last of these
+LONGEST = tuple(f"tests/tasks/test_{name}.py" for name in ("training", "merge", "encoders"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.location[0] not in LONGEST)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

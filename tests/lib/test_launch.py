@@ -32,6 +32,8 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.tune import TuneConfig
 from tests.conftest import ROOT, Run
 
+pytestmark = pytest.mark.processes
+
 WORDS = ["alpha", "beta", "gamma", "delta", "apple", "stone", "river", "cloud", "bread", "water", "light", "night"]
 PROCESSES = 2
 SAME = 1e-5  # nats: what losses may differ by where sums are taken in another order

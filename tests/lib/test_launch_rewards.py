@@ -23,6 +23,8 @@ from tasks.lib.worker import _job
 from tasks.reinforce import Grpo, ReinforceConfig, Rloo
 from tests.lib.test_launch import PROCESSES, SAME, SETTINGS, TOKENIZER, WORDS, assert_reloads, model, pairs
 
+pytestmark = pytest.mark.processes
+
 ENGINES = {"ddp": "DistributedDataParallel", "zero2": "DeepSpeedEngine", "zero3": "DeepSpeedEngine"}
 SLOW = pytest.mark.slow
 RIGHT = Rewards.model_validate({"of": [{"name": "right", "kind": "label"}]})
