@@ -11,7 +11,7 @@ import click
 
 from flows import entries
 from tasks.clean import CleanConfig
-from tasks.lib import chats, digests, domain, files, guess, guess_cells, layouts, parts, places, propose
+from tasks.lib import chats, digests, domain, files, guess, guess_cells, layouts, pairs, parts, places, propose
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
@@ -52,6 +52,8 @@ def add(name: str, file: Path, given: dict[str, Any], maps: tuple[str, ...], agr
     records, aside = propose.sample(entry, rows, build(CleanConfig, card.config.get("clean", {}), "`clean` under `config:`").min_chars)
     _show(file, entry, rows, given["encoding"])
     _show_records(rows, records, aside)
+    if (told := propose.of_a_list(entry, rows)) is not None:
+        print(f"{told}\n")
     _show_answers(propose.several_answers(entry, records), propose.unused(entry, rows), rows)
     if agreed and len(records) * 2 < len(rows):
         found = f"{len(records) or 'none'} of the first {len(rows)}{_reasons(aside)}"
@@ -194,6 +196,11 @@ def _show_records(rows: list[SourceRow], records: list[dict[str, Any]], aside: C
                 _show_turns(record[field], trained=record["role"] == "tune")
             elif record.get(field):
                 print(f"  {field}: {_short(record[field])}")
+        if "rating" in record:
+            print(f"  rating: {record['rating']:g}")
+    for pair in pairs.pairs_of([record for record in records if "rating" in record]).pairs[:1]:
+        print(f"\nby these ratings, it learns to say to {_short(pair['prompt'])!r}\n  rather: {_short(pair['chosen'])}")
+        print(f"  than: {_short(pair['rejected'])}")
     print()
 
 

@@ -91,7 +91,7 @@ def _show(job: Job[Any], data: Split, checked: Checked, current: Session) -> Non
     domain, accepted = job.domain, job.expectations.accepted
     screen.console.print()
     screen.ledger(data.ledger, f"{domain.name}: what became of every row")
-    for sentence in data.not_trained:
+    for sentence in data.remarks:
         screen.console.print(sentence, style="dim", soft_wrap=not screen.console.is_terminal)
     for sentence in domain.card.unstated:
         screen.say("warning", "yellow", sentence)
@@ -132,5 +132,5 @@ def _card(job: Job[Any], data: Split, checked: Checked, folders: dict[str, Path]
     judged = card.Judged(checked.verdicts, checked.profiles, accepted)
     place = places.runs() / "reports" / f"{domain.name}-data.html"
     place.parent.mkdir(parents=True, exist_ok=True)
-    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, judged, folders, data.not_trained)})
+    replacing.replace({place: card.render(domain.name, domain.card, data.ledger, judged, folders, data.remarks)})
     return place

@@ -78,7 +78,7 @@ def one(made: dict[str, Path], identifier: str, as_json: bool) -> None:
     """
     found = [row for row in _set_aside(made) if row["id"] == identifier]
     if "split" in made and not found:
-        found = [row for row in _used(made) if row["id"] == identifier]
+        found = [row for row in _used(made) if row["id"] == identifier or _is_pair_with(identifier, row["id"])]
     if not found:
         latest = next((made[stage] for stage in reversed(STAGES) if stage in made), None)
         found = [_shown(row, role) for role in ROLES if latest for row in iterate(latest, role) if row["id"] == identifier]
@@ -91,6 +91,12 @@ def one(made: dict[str, Path], identifier: str, as_json: bool) -> None:
     from flows import screen
 
     screen.rows(found, "reason" in found[0], whole=True)
+
+
+def _is_pair_with(identifier: str, pair: str) -> bool:
+    """Whether a rated row is one of the two of a pair, whose id is `ROW>NUMBER` of the better and the worse row."""
+    (head, _, number), (of, _, two) = identifier.rpartition(":"), pair.rpartition(":")
+    return head == of and ">" in two and number in two.split(">")
 
 
 def _shown(row: Row, part: str) -> Row:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from tasks.lib import asked, digests
+from tasks.lib.cleaning import folded
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
@@ -42,9 +43,16 @@ class Split(Artifact):
     counts: dict[str, int]
     eval_sets: dict[str, int]
     sizes: dict[str, dict[str, Size]] = {}
+    several: dict[str, int] = {}  # by tune dataset: questions of free text that are trained with more than one answer
 
     @property
-    def not_trained(self) -> list[str]:
+    def remarks(self) -> list[str]:
+        """A sentence on what a person would not expect: rows in use that are not trained on, questions with several answers."""
+        told = "with several answers, all of which are learnt; if some are worse, give them a rating and the role preference."
+        several = (f"{name}: {count:,} question{'s' * (count > 1)} {told}" for name, count in self.several.items())
+        return [*self._not_trained(), *several]
+
+    def _not_trained(self) -> list[str]:
         """A sentence on each dataset, and on pairs, of which not all that is used is trained on."""
         kinds = {line.dataset for line in self.ledger if line.role in ("corpus", "general", "tune")}
         of_part = (sizes for part, sizes in self.sizes.items() if not part.startswith("preference"))
@@ -62,7 +70,7 @@ class Split(Artifact):
         return self.path / "eval" / f"{name}.jsonl"
 
 
-@stage(version="7")
+@stage(version="8")
 def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
     """Split by group; hold out evaluation sets; refuse (or set aside) training rows that overlap them, set aside documents that do.
 
@@ -86,7 +94,7 @@ def split(out: Path, cfg: SplitConfig, records: Records) -> Split:
         work.preferences(records)
     ledger = advance(records.ledger, writer)
     counts, sets = dict(sorted(work.counts.items())), dict(sorted(work.sets.items()))
-    return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes())
+    return Split(ledger=ledger, counts=counts, eval_sets=sets, sizes=work.sizes(), several=work.several())
 
 
 class _Held(NamedTuple):
@@ -115,13 +123,23 @@ class _Splitting:
         self.counts: Counter[str] = Counter()
         self.sets: Counter[str] = Counter()
         self._sizes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        self._answered: dict[str, dict[bytes, int]] = defaultdict(dict)
 
     def sizes(self) -> dict[str, dict[str, Size]]:
         """By training part and dataset."""
         return {part: {name: Size(**size) for name, size in sizes.items()} for part, sizes in sorted(self._sizes.items())}
 
+    def several(self) -> dict[str, int]:
+        """By dataset, how many questions have several answers; repeats are gone by now, so that they differ."""
+        found = {name: sum(count > 1 for count in answered.values()) for name, answered in sorted(self._answered.items())}
+        return {name: count for name, count in found.items() if count}
+
     def _measure(self, row: Row, part: str) -> None:
         self._sizes[part][row["dataset"]].update(rows=1, characters=sum(map(len, texts(row))))
+        if part == "tune-train" and not row.get("choices"):
+            said = folded(json.dumps([row.get(key) for key in ("system", "history", "prompt")]))
+            question, answered = bytes.fromhex(digests.of_text(said))[:16], self._answered[row["dataset"]]
+            answered[question] = answered.get(question, 0) + 1
 
     def keep(self, row: Row, role: str, valid: set[str]) -> None:
         """Send a row to train or valid."""

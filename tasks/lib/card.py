@@ -21,7 +21,7 @@ REMEDIES = {
     "missing-value": "fill the cell, or leave the column out of `columns:` if it may be empty",
     "broken-row": "write the row again: its cells, quotes or JSON are not whole",
     "missing-column": "write the column in every row, or map another one",
-    "not-a-number": "correct the number; a decimal point, no unit",
+    "not-a-number": "write a number, with a decimal point and no unit, or remove the row",
     "unreadable-smiles": "correct the SMILES: RDKit names the atom that it cannot place",
     "unknown-value": "correct the value, or add it to `choices:` or `values:`",
     "spreadsheet-error": "repair the formula in the spreadsheet and save it again",
@@ -102,11 +102,16 @@ def render(
         pages.templates()
         .get_template("card.html.jinja")
         .render(
-            title=f"{domain}: the data", domain=domain, verdicts=verdicts, failed=failed, notes=[failure for failure in unmet if failure not in failed], examples=examples, urgent=urgent,
+            title=f"{domain}: the data", domain=domain, purpose=_sentence(said.purpose), owner=said.owner, verdicts=verdicts, failed=failed, notes=[failure for failure in unmet if failure not in failed], examples=examples, urgent=urgent,
             verdict=_verdict(rows_in, used, urgent, failed, nothing), lost=nothing, panels=_panels(judged, folders, sensitive), drift=drift_told(domain, judged.accepted), samples=_samples(folders, sensitive),
             latest=chats.latest, told=failing.told, sensitive=sensitive, unstated=said.unstated, data={"ledger": ledger}, held_out=parts, **page.ledger(_Data(list(ledger))),
         )
     )  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 @dataclass(frozen=True)

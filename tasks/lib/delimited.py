@@ -122,10 +122,11 @@ def _at_end(body: Iterator[str]) -> bool:
 def _ragged(file: Readable, dataset: Dataset, found: str, cells: tuple[int, int], row: int) -> DataError:
     wanted, there = cells
     titled = wanted == 1 < there and dataset.header is None
+    remedy = "quote the cell that holds the delimiter, or complete the row"
     return DataError(
-        f"dataset {dataset.name!r}: {wanted} cells in every row, as in the header",
+        f"dataset {dataset.name!r}: {wanted} {'cell' if wanted == 1 else 'cells'} in every row, as in the header",
         found,
-        f"quote the cell that holds the delimiter, or complete the row{f'; {tables.TITLE}' if titled else ''}",
+        f"{tables.TITLE.replace('N`', f'{row}`')} (row {row} looks like it); else {remedy}" if titled else remedy,
         file=file.place,
         row=row,
     )

@@ -47,6 +47,12 @@ def split(stream: IO[bytes], longest: int) -> Iterator[bytes]:
         yield rest
 
 
+def is_of_one_byte(encoding: str) -> bool:
+    """Whether every character of an encoding is one byte, so that text in UTF-8 can be read by it, as other letters."""
+    letters = bytes(range(256)).decode(encoding, "replace")
+    return len(letters) == 256 and letters.count("\ufffd") < 128  # of UTF-8, each byte beyond ASCII by itself is none
+
+
 def told(head: bytes) -> str | None:
     """The encoding that bytes look like; None where nothing fits.
 

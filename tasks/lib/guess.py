@@ -112,6 +112,10 @@ def doubts(entry: Entry) -> list[str]:
         for name, kind in entry.get("columns", {}).items()
         if kind == "json"
     ]
+    if "rating" in entry["map"]:
+        turned = " ".join(f'--map {field}="{"-" if field == "rating" else ""}{of}"' for field, of in entry["map"].items())
+        how = "turn the numbers of `values:` round" if entry.get("values") else f"add --role preference {turned}"
+        told.append(f"A higher number of {entry['map']['rating']} is taken for the better answer. If 1 is best, as in school, {how}.")
     if "winner" in entry["map"]:
         sides = " and ".join(f"{value!r} means {entry['map'][side]}" for value, side in next(iter(entry["values"].values())).items())
         told.append(f"That {sides} is a guess: look at some rows, and turn `values:` round if it is not so.")

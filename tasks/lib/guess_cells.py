@@ -11,7 +11,7 @@ SIDES = (("_a", "_b"), ("_i", "_j"), ("_1", "_2"), ("_left", "_right"), ("1", "2
 CHOSEN = ("label", "winner", "choice", "preferred", "preference", "better")
 VALUES = (("0", "1"), ("1", "2"), ("a", "b"), ("A", "B"), ("i", "j"))  # of the first side, of the second
 VOTE = re.compile(r"(.+)_\d+")
-GRADE = re.compile(r"\s*([+-]?\d{1,3})(?:\D.*)?", re.DOTALL)
+GRADE = re.compile(r"\s*([+-]?\d{1,3}(?:[.,]\d{1,2})?)(?![\d.,])(.*)", re.DOTALL)
 MEASURED = re.compile(r"(measured|expt|exp|experimental|observed|target|value|activity|y)(_.*)?")
 NAME = 60  # characters of a text that is a name rather than a document, at most
 GRADES, MANY = 20, 3  # different ones at most; voters at least
@@ -86,10 +86,11 @@ def require_texts(rows: list[SourceRow]) -> None:
 
 
 def grades(rows: list[SourceRow], name: str) -> dict[str, str] | None:
-    """The number that each grade such as `4-Excellent` begins with; None where the cells are no such grades."""
-    found = values(rows, name)
-    read = {cell: match[1] for cell in found if (match := GRADE.fullmatch(cell))}
-    return read if 1 < len(found) <= GRADES and len(read) == len(found) and read != {cell: cell for cell in found} else None
+    """The number that each grade such as `4-Excellent` begins with; None where the cells are numbers, or no such grades."""
+    found = [(cell, GRADE.fullmatch(cell)) for cell in values(rows, name)]
+    read = {cell: match[1].replace(",", ".") for cell, match in found if match}
+    worded = any(match and match[2].strip() for _, match in found)
+    return read if 1 < len(found) <= GRADES and len(read) == len(found) and worded else None
 
 
 def measured(names: dict[str, str]) -> str | None:

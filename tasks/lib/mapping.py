@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from string import Formatter
@@ -13,6 +14,8 @@ from tasks.lib.domain import Dataset
 from tasks.lib.errors import DataError
 from tasks.lib.records import CONTENT, SURROGATE, Row
 from tasks.lib.rows import FormulaWithoutValue, SheetError, SourceRow, TooDeep
+
+DECIMAL_COMMA = re.compile(r"([+-]?(?:\d+(?=,\d{1,2}$)|0)),(\d+)")
 
 
 class SetAside(Exception):  # noqa: N818  # not an error, as it says
@@ -112,7 +115,7 @@ def to_record(dataset: Dataset, source: SourceRow, columns: Sequence[str] | None
     if chat:
         record |= _conversation(dataset, nested.cell(source.columns, str(chat[0])), record.get("system", ""))
     if "rating" in record:
-        record["rating"] = _number(record["rating"], column_of(dataset, "rating"))
+        record["rating"] = _rating(record["rating"], column_of(dataset, "rating"))
     if "winner" in record and record["winner"] not in ("a", "b"):
         raise _unknown(column_of(dataset, "winner"), f"gives {record['winner'][:80]!r}, not a or b")
     if dataset.choices and record["response"].strip() and record["response"].strip() not in dataset.choices:
@@ -213,6 +216,12 @@ def _json(value: Any, where: str) -> Any:
         return json.dumps(made, ensure_ascii=False, default=str, allow_nan=False)
     except ValueError as error:
         raise SetAside("not-json", f"{where} holds {str(value)[:80]!r}", where) from error
+
+
+def _rating(text: str, where: str) -> float:
+    """A number, also one with a decimal comma; what may be thousands, such as 1,000, is none."""
+    decimal = DECIMAL_COMMA.fullmatch(text.strip())
+    return _number(text if decimal is None else f"{decimal[1]}.{decimal[2]}", where)
 
 
 def _number(text: str, where: str) -> float:

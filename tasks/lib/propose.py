@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import cleaning, files, guess_cells, layouts, ole, writing
+from tasks.lib import cleaning, files, guess_cells, layouts, nested, ole, writing
 from tasks.lib.broken import REASON
 from tasks.lib.config import build
 from tasks.lib.domain import Dataset
@@ -27,6 +27,8 @@ LOOKED_AT = 500  # rows
 DELIMITERS = ",;\t|"
 MAX_CHOICES, CHOICE_CHARS = 200, 60
 ROUND = 80  # characters shown before and behind a letter beyond ASCII
+FIRST = re.compile(r"\{(?P<list>[^{}]+)\.0\.(?P<part>[^{}]+)\}")  # the response of a map
+WHOLE = re.compile(r"\{(?P<path>[^{}]+)\}")
 Entry = dict[str, Any]
 
 
@@ -248,6 +250,33 @@ def several_answers(entry: Entry, records: list[Row]) -> int:
         asked = [record.get(key) for key in ("system", "history", "prompt")]
         known[cleaning.folded(json.dumps(asked))].add(cleaning.folded(record["response"]))
     return sum(len(answers) > 1 for answers in known.values())
+
+
+def of_a_list(entry: Entry, rows: list[SourceRow]) -> str | None:
+    """What to know where the answer is the first of a list of objects, and how to learn from numbers that may rate them."""
+    first = FIRST.fullmatch(entry["map"].get("response", ""))
+    items = [] if first is None else [item for row in rows for item in _items(row, first["list"])[1:]]
+    if first is None or not items:
+        return None
+    told = f"Of several {first['list']!r} to a question, only the first is taken; the others are not used."
+    rating = next((key for key in items[0] if all(isinstance(item.get(key), int | float | None) for item in items)), None)
+    asked = WHOLE.fullmatch(entry["map"].get("prompt", ""))
+    if rating is None or asked is None or "records" not in entry:
+        return told
+    taken = f"{{prompt: $prompt, answer: {_jq(first['part'])}, rating: {_jq(rating)}}}"
+    records = f"{entry['records']} | {_jq(asked['path'])} as $prompt | {_jq(first['list'])}[] | {taken}"
+    maps = " ".join(f'--map {field}="{{{field}}}"' for field in ("prompt", "answer", "rating"))
+    return f"{told}\nIf {rating!r} rates them (a higher number is better), add: --role preference --records '{records}' {maps}"
+
+
+def _items(row: SourceRow, path: str) -> list[dict[str, Any]]:
+    """The objects of a list inside of a row; none where it holds something else."""
+    found = nested.cell(row.columns, path) if nested.has(row.columns, path) else None
+    return found if isinstance(found, list) and all(isinstance(item, dict) for item in found) else []
+
+
+def _jq(path: str) -> str:
+    return "".join(f".{json.dumps(key, ensure_ascii=False)}" for key in path.split("."))
 
 
 def sample(entry: Entry, rows: list[SourceRow], min_chars: int) -> tuple[list[Row], Counter[str]]:

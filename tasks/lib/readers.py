@@ -80,6 +80,7 @@ def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False, longes
     if encoding.replace("-", "").replace("_", "").lower() in ("utf16", "utf32"):
         yield from _wide_lines(file, dataset, encoding, longest)
         return
+    _require_encoding(file, dataset)
     try:
         with file.open() as stream:
             lines = _raw(stream, file, throughout, longest)
@@ -96,6 +97,20 @@ def _lines(file: Readable, dataset: Dataset, *, throughout: bool = False, longes
         raise _encoding(file, dataset, number, error) from error
     except DataError as error:  # a packed file that breaks off
         raise error.at(error.row or number + 1) from error
+
+
+def _require_encoding(file: Readable, dataset: Dataset) -> None:
+    """Refuse UTF-8 where another encoding is declared, as for an archive of which one file needs it: it would be read, as wrong letters."""
+    if dataset.encoding is None or not encodings.is_of_one_byte(dataset.encoding) or (file.span is not None and file.span.start > 0):
+        return
+    head = _beyond_ascii(file)
+    if not head.isascii() and encodings.told(head) == "utf-8":
+        raise DataError(
+            f"dataset {dataset.name!r}: text in {dataset.encoding}, as `encoding:` says",
+            "UTF-8, by every letter beyond ASCII at its beginning",
+            "leave `encoding:` out; of files in several encodings, save the others as UTF-8, or make a dataset of each encoding",
+            file=file.place,
+        )
 
 
 def _raw(stream: IO[bytes], file: Readable, throughout: bool, longest: int) -> Iterator[bytes]:
@@ -146,11 +161,16 @@ def _encoding(file: Readable, dataset: Dataset, row: int, error: UnicodeDecodeEr
 
 def encoding_of(file: Readable) -> str | None:
     """The encoding that the first bytes of a text beyond ASCII look like; None where nothing fits."""
+    return encodings.told(_beyond_ascii(file))
+
+
+def _beyond_ascii(file: Readable) -> bytes:
+    """The first stretch with a byte beyond ASCII; the last stretch where there is none."""
     with file.open() as stream:
         head = stream.read(SAMPLE)
         while head.isascii() and (more := stream.read(SAMPLE)):
             head = more
-    return encodings.told(head)
+    return head
 
 
 def _jsonl(file: Readable, dataset: Dataset) -> Iterator[Any]:

@@ -1,6 +1,8 @@
 """`slmforge add` as a newcomer uses it: ratings, other languages, broken rows, folders, hints that fit the role."""
 
 import csv
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +44,37 @@ def test_a_rating_is_known_by_its_words(name: str, legal: Path, workplace: Path)
     assert entry(legal, "a")["map"] == {"prompt": "{Question}", "answer": "{Answer}", "rating": f"{{{name}}}"}
     assert "about 24 can be used" in done.output
     domain.load("legal")
+
+
+@pytest.mark.parametrize(("good", "bad"), [("4,5", "4,2"), ("0.9", "0.1"), ("0,25", "0,2"), ("-1,5", "-2")])
+def test_ratings_with_decimals_stay_what_they_are(good: str, bad: str, legal: Path, workplace: Path) -> None:
+    header, *rows = rated("Bewertung")
+    write(workplace / "a.csv", list(header), [(question, said, good if mark == "5" else bad, by) for question, said, mark, by in rows])
+    done = add("a.csv", *SAID)
+    assert done.exit_code == 0, done.output
+    assert "values" not in entry(legal, "a")
+    assert f"rating: {good.replace(',', '.')}" in done.output
+    assert f"rather: {QUESTIONS[0][1]}" in done.output
+    assert "than: no idea" in done.output
+
+
+def test_grades_of_which_one_is_best_can_be_turned_round(legal: Path, workplace: Path) -> None:
+    header, *rows = rated("Bewertung")
+    for ending, values in (("", None), (" (as in school)", {"1,3 (as in school)": "1.3", "5 (as in school)": "5"})):
+        grades = {"5": f"1,3{ending}", "1": f"5{ending}"}
+        write(workplace / "a.csv", list(header), [(question, said, grades[mark], by) for question, said, mark, by in rows])
+        done = add("a.csv", "--name", f"first{len(ending)}", *SAID)
+        assert f"than: {QUESTIONS[0][1]}" in done.output
+        assert entry(legal, f"first{len(ending)}").get("values") == (values and {"Bewertung": values})
+        told = re.search(r"If 1 is best, as in school, (?:add )?(.*)\.\n", done.output)
+        assert told is not None
+        if values is None:
+            done = add("a.csv", "--name", "second", *shlex.split(told[1]), *SAID)
+            assert done.exit_code == 0, done.output
+            assert f"rather: {QUESTIONS[0][1]}" in done.output
+        else:
+            assert told[1] == "turn the numbers of `values:` round"
+        (legal / "data" / "a.csv").unlink()
 
 
 def test_a_workbook_with_ratings_is_no_list_of_answers_to_imitate(legal: Path, workplace: Path) -> None:

@@ -1,6 +1,8 @@
 """`slmforge add` on objects and nested documents: what is left out is told, or the whole object is learned as JSON."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,21 @@ def test_parts_and_columns_that_are_left_out_are_told_wherever_they_first_stand(
     done = add("a.jsonl", *SAID)
     assert entry(legal, "a")["map"] == {"prompt": "{question}", "response": "{answers.text}"}
     assert "not used: 'late', 'answers.start'" in done.output
+
+
+def test_rated_answers_in_a_list_become_preferences_by_what_is_told(legal: Path, workplace: Path) -> None:
+    said = [("Yes.", 4.5), ("No.", None), ("Ask a lawyer.", 4.2), ("Never.", 1)]
+    asked = [{"q": {"text": f"May I {i}?"}, "answers": [{"text": text, "score": mark} for text, mark in said]} for i in range(9)]
+    (workplace / "a.json").write_text(json.dumps({"meta": {"of": "2026"}, "results": asked}))
+    done = add("a.json", "--name", "first", *SAID)
+    assert done.exit_code == 0, done.output
+    assert "Of several 'answers' to a question, only the first is taken" in done.output
+    told = re.search(r"If 'score' rates them \(a higher number is better\), add: (.*)", done.output)
+    assert told is not None
+    done = add("a.json", "--name", "second", *shlex.split(told[1]), *SAID)
+    assert done.exit_code == 0, done.output
+    assert "about 27 can be used" in done.output
+    assert "rather: Yes.\n  than: Ask a lawyer." in done.output
 
 
 def test_questions_deep_in_an_xml_document_are_rows(legal: Path, workplace: Path) -> None:

@@ -48,6 +48,14 @@ def test_rows_in_use_are_shown_as_the_model_will_see_them(prepared: Run) -> None
     assert all(row["record"]["response"] in ("red", "blue") for row in rows)
 
 
+def test_a_rated_row_is_found_in_the_pairs_that_it_is_in(prepared: Run) -> None:
+    for number in (1, 2):  # the better one of a pair, and the worse one
+        (pair,) = (json.loads(line) for line in prepared("rows", "toy", "--id", f"ratings:{number}", "--json").stdout.splitlines())
+        assert pair["id"] == "ratings:1>2"
+        assert set(pair["record"]) >= {"prompt", "chosen", "rejected"}
+    assert prepared("rows", "toy", "--id", "ratings:100000").returncode == 2
+
+
 def test_a_csv_export_holds_every_row_and_no_formula(prepared: Run, workplace: Path) -> None:
     assert prepared("rows", "toy", "--set-aside", "--csv", "out.csv").returncode == 0
     with (workplace / "out.csv").open(encoding="utf-8-sig", newline="") as file:

@@ -88,8 +88,8 @@ def test_where_a_quote_stands_in_an_unquoted_cell_the_rest_is_read_whole(odd: st
     [
         ('"open,x\n', "unexpected end of data"),
         ('"a"b,c\n', "expected after"),
-        ("one\n", "1 cells"),
-        ('"1\n2\n3"\n', "1 cells"),
+        ("one\n", "1 cell"),
+        ('"1\n2\n3"\n', "1 cell"),
         ("a\rb,c\n", "new-line"),
         ('"' + "y" * 2_000 + "\n", "unexpected end"),
     ],

@@ -113,11 +113,14 @@ def test_an_answer_outside_the_choices_is_set_aside_but_an_empty_one_is_left_to_
     assert record(dataset(**card), {"q": "x", "a": " "})["response"] == " "
 
 
-@pytest.mark.parametrize("value", ["many", "", "nan", "inf", "-Infinity", "1,5"])
+@pytest.mark.parametrize("value", ["many", "", "nan", "inf", "-Infinity", "1,500", "1.500,25", "1,5,2", ","])
 def test_a_rating_that_is_no_finite_number_is_set_aside(value: str) -> None:
     card = {"role": "preference", "map": {"prompt": "{q}", "answer": "{a}", "rating": "{r}"}}
     assert reason({"q": "x", "a": "y", "r": value}, **card) == "not-a-number"
-    assert record(dataset(**card), {"q": "x", "a": "y", "r": "-2.5"})["rating"] == -2.5
+    for written, number in {"-2.5": -2.5, "1,5": 1.5, " -0,125": -0.125, "10,25": 10.25}.items():
+        assert record(dataset(**card), {"q": "x", "a": "y", "r": written})["rating"] == number
+    turned = {**card, "map": {**card["map"], "rating": "-{r}"}}  # type: ignore[dict-item]  # the map
+    assert record(dataset(**turned), {"q": "x", "a": "y", "r": "1,5"})["rating"] == -1.5
 
 
 def test_a_winner_is_a_or_b() -> None:

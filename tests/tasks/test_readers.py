@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,20 @@ def test_bytes_that_are_no_utf8_are_refused_by_line(name: str, tmp_path: Path) -
     found = refused(tmp_path, name, content)
     assert found.row == content[: content.index(b"\xe9")].count(b"\n") + 1
     assert "0xe9" in found.found
+
+
+def test_utf8_in_an_archive_read_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    pieces = {"one.txt": "Die Überwälzung von Schönheitsreparaturen.".encode("cp1252"), "two.txt": "Die Kündigung.".encode()}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in pieces.items():
+            archive.writestr(name, content)
+    with pytest.raises(DataError, match="UTF-8, by every letter") as error:
+        list(read(given(tmp_path / "a.zip", encoding="cp1252")))
+    assert "two.txt" in str(error.value)
+    (tmp_path / "b.csv").write_bytes("q,a\nW\u00e4r?,1\n".encode("cp1252"))
+    assert [row.columns["q"] for row in read(given(tmp_path / "b.csv", encoding="cp1252"))] == ["W\u00e4r?"]
+    (tmp_path / "c.csv").write_bytes(b"q,a\nWar?,1\n")
+    assert [row.columns["q"] for row in read(given(tmp_path / "c.csv", encoding="latin-1"))] == ["War?"]
 
 
 def test_a_file_in_utf16_is_refused_at_its_first_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Nothing is in two parts, and every row that is in none is counted."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def test_the_same_question_in_two_datasets_is_in_one_part(workplace: Path) -> No
     assert train
     assert valid
     assert not train & valid
+
+
+def test_questions_with_several_answers_are_told_where_answers_are_free_text(workplace: Path) -> None:
+    rows = [*asked(40), *({**row, "q": row["q"].upper(), "a": f"It may be {n}."} for n, row in enumerate(asked(40)))]
+    labelled = [{"q": f"Which one is {n}?", "a": ("yes", "no")[n % 2], "g": "g"} for n in range(40)]
+    made = divided(resolved(workplace, "one", "tune", rows), resolved(workplace, "two", "tune", labelled, choices=["yes", "no"]))
+    trained = Counter(row["prompt"].casefold() for row in iterate(made.path, "tune-train") if row["dataset"] == "one")
+    several = sum(count > 1 for count in trained.values())
+    assert 30 < several < 40
+    assert made.several == {"one": several}
+    assert any(line.startswith(f"one: {several} questions with several answers") for line in made.remarks)
+    assert divided(resolved(workplace, "three", "tune", asked(40))).several == {}
 
 
 def test_a_validation_part_exists_where_there_are_two_groups(workplace: Path) -> None:
