@@ -8,10 +8,10 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import joblib
 import pyarrow as pa
@@ -205,11 +205,9 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
         for job in jobs:
             yield work(*job)
         return
-    tried, peaks = joblib.delayed(_tried), Counter[int]()
-    # joblib does the work of a single worker in this process
-    pool = joblib.Parallel(n_jobs=max(2, count), return_as="generator", batch_size=1, pre_dispatch="n_jobs" if count > 1 else 1)
+    peaks, asked = Counter[int](), ((os.getpid(), MEMORY, work, job) for job in jobs)
     try:
-        for result, error, worker, peak in pool(tried(os.getpid(), MEMORY, work, job) for job in jobs):
+        for result, error, worker, peak in _by_one(asked) if count == 1 else _by_several(asked, count):
             if worker != os.getpid():
                 peaks[worker] = max(peaks[worker], peak)
                 tracking.measure(processes_peak_memory=peaks.total())
@@ -220,6 +218,17 @@ def in_order(work: Callable[..., R], jobs: Sequence[tuple[Any, ...]], workers: i
         raise WorkerDiedError from error
     finally:
         get_reusable_executor().shutdown(wait=True)  # else workers keep their memory for minutes
+
+
+def _by_one(asked: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    """By a process of its own; joblib would do the work of a single worker in this process."""
+    executor = get_reusable_executor(max_workers=1)
+    return (executor.submit(_tried, *words).result() for words in asked)
+
+
+def _by_several(asked: Iterable[tuple[Any, ...]], count: int) -> Iterator[Any]:
+    pool = joblib.Parallel(n_jobs=count, return_as="generator", batch_size=1, pre_dispatch="n_jobs")
+    return cast("Iterator[Any]", pool(joblib.delayed(_tried)(*words) for words in asked))
 
 
 def _tried(parent: int, memory: int, work: Callable[..., R], job: tuple[Any, ...]) -> tuple[R | None, Exception | None, int, int]:
