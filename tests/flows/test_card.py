@@ -44,6 +44,8 @@ def card(cli: Run, workplace: Path) -> Page:
 def test_the_card_says_what_became_of_every_row_and_what_to_do(dirty: Path, cli: Run, workplace: Path) -> None:
     page = card(cli, workplace)
     assert "script" not in page.tags
+    assert "The model is for: a toy. tests answers for it." in page.text
+    assert "PSF-2.0" in page.text
     assert "563 rows in = " in page.text
     assert "does not balance" not in page.text
     assert "<script>alert(1)</script>{{ 7*7 }}" in page.text, "shown as it is"
