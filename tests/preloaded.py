@@ -1,7 +1,7 @@
 """A process that has loaded the libraries of some commands and forks a command line for every request.
 
-To load them takes three of the four seconds that a `check` of a toy needs, and eight of the ten of a `draft`. What is forked is a process of its own, with its own
-environment, folder and streams, in which `flows.cli` runs from the beginning and which ends as any interpreter does. What a
+To load them takes three of the four seconds that a `check` of a toy needs, and most of the time of a `draft`. What is forked is
+a process of its own, with its own environment, folder and streams, in which `flows.cli` runs from the beginning and which ends as any interpreter does. What a
 command imports by itself is tested with fresh interpreters, in `test_rooms.py` and `test_adapt.py`.
 
 A request is a line of JSON on stdin, the answer a line on stdout: the exit status.

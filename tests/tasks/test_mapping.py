@@ -115,11 +115,12 @@ def test_an_answer_outside_the_choices_is_set_aside_but_an_empty_one_is_left_to_
 
 @pytest.mark.parametrize("value", ["many", "", "nan", "inf", "-Infinity", "1,500", "1.500,25", "1,5,2", ","])
 def test_a_rating_that_is_no_finite_number_is_set_aside(value: str) -> None:
-    card = {"role": "preference", "map": {"prompt": "{q}", "answer": "{a}", "rating": "{r}"}}
+    fields = {"prompt": "{q}", "answer": "{a}", "rating": "{r}"}
+    card: dict[str, Any] = {"role": "preference", "map": fields}
     assert reason({"q": "x", "a": "y", "r": value}, **card) == "not-a-number"
     for written, number in {"-2.5": -2.5, "1,5": 1.5, " -0,125": -0.125, "10,25": 10.25}.items():
         assert record(dataset(**card), {"q": "x", "a": "y", "r": written})["rating"] == number
-    turned = {**card, "map": {**card["map"], "rating": "-{r}"}}  # type: ignore[dict-item]  # the map
+    turned = {**card, "map": {**fields, "rating": "-{r}"}}
     assert record(dataset(**turned), {"q": "x", "a": "y", "r": "1,5"})["rating"] == -1.5
 
 
