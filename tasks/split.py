@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from tasks.lib import asked, digests
-from tasks.lib.cleaning import folded
+from tasks.lib import asked, cleaning, digests
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.errors import DataError
 from tasks.lib.general import is_heldout
@@ -137,8 +136,7 @@ class _Splitting:
     def _measure(self, row: Row, part: str) -> None:
         self._sizes[part][row["dataset"]].update(rows=1, characters=sum(map(len, texts(row))))
         if part == "tune-train" and not row.get("choices"):
-            said = folded(json.dumps([row.get(key) for key in ("system", "history", "prompt")]))
-            question, answered = bytes.fromhex(digests.of_text(said))[:16], self._answered[row["dataset"]]
+            question, answered = bytes.fromhex(digests.of_text(cleaning.question(row)))[:16], self._answered[row["dataset"]]
             answered[question] = answered.get(question, 0) + 1
 
     def keep(self, row: Row, role: str, valid: set[str]) -> None:

@@ -1,5 +1,6 @@
 """Text as people wrote it: marks, controls and white space put right, meaning left alone."""
 
+import json
 import re
 import unicodedata
 
@@ -44,6 +45,11 @@ def folded(text: str) -> str:
     The case of a word such as c1ccccc1 (benzene) is kept: C1CCCCC1 is another molecule.
     """
     return " ".join(word if CODE.search(word) else word.casefold() for word in text.split())
+
+
+def question(row: Row) -> str:
+    """What makes two questions the same: the folded prompt with all that was said before it."""
+    return folded(json.dumps([row.get(key) for key in ("system", "history", "prompt")]))
 
 
 def is_only_marks(text: str) -> bool:

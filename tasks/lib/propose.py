@@ -247,8 +247,7 @@ def several_answers(entry: Entry, records: list[Row]) -> int:
         return 0
     known: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        asked = [record.get(key) for key in ("system", "history", "prompt")]
-        known[cleaning.folded(json.dumps(asked))].add(cleaning.folded(record["response"]))
+        known[cleaning.question(record)].add(cleaning.folded(record["response"]))
     return sum(len(answers) > 1 for answers in known.values())
 
 
