@@ -17,10 +17,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/slmforge adapt healthcare --config demo
 
-# two processes, of which each computes with one thread: the tests' models are too small to gain from a second one;
-# files in their order, in which the longest come first (tests/conftest.py)
+# two processes, of which each computes with one thread: the tests' models are too small to gain from a second one
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not published and not processes' -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not published and not processes' -n 2 --dist loadfile
 
 further: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(published or processes) and not slow' -n 2 --dist loadfile

@@ -106,8 +106,8 @@ def _tune(stage: str, job: Any, model: tuple[Path, bool], data: Split, count: in
 
     cfg, draws = job.cfg.tune, Draws(job.weights("tune"))
     objective = objectives.choose(*_loaded(job, model, data), cfg.length)
-    exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws)
-    return _blocks(stage, cfg, objective, [*exchanges, *replayed], draws, count)
+    exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws, cfg.replay)
+    return _blocks(stage, cfg, objective, [*exchanges, *replayed.pieces], draws, count)
 
 
 def _blocks(stage: str, cfg: Any, objective: Any, listed: list[Any], draws: Draws, count: int) -> Shown:

@@ -8,28 +8,16 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from tasks.lib import balance, progress
+from tasks.lib import balance, forgetting, progress
 from tasks.lib.architecture import require
-from tasks.lib.config import Declared, StageConfig
-from tasks.lib.errors import DataError
+from tasks.lib.config import StageConfig
+from tasks.lib.forgetting import Forgetting
 from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
 from tasks.lib.training_config import TrainingConfig
 from tasks.split import Split
-
-
-class Forgetting(Declared):
-    """How much general text may become harder to predict, and how far the replayed share may rise to keep it so."""
-
-    budget: float = Field(default=0.02, ge=0, description="rise of the loss on held-out general text that is accepted, as a share")
-    tries: int = Field(default=3, ge=1, description="further trainings, each with twice the replay of the one before")
-    most: float = Field(default=0.5, gt=0, lt=1, description="the largest share of replay")
-
-    def more(self, replay: float) -> float:
-        """The share to try next."""
-        return min(self.most, max(2 * replay, 0.05))
 
 
 class PretrainConfig(TrainingConfig, StageConfig):
@@ -45,30 +33,13 @@ class PretrainConfig(TrainingConfig, StageConfig):
 
 
 @dataclass
-class Attempt:
-    """One training with one share of replay, and the held-out losses before and after, in nats a token."""
+class Attempt(forgetting.Attempt):
+    """Also the objective, what is counted, and the words that were added."""
 
-    replay: float  # the share that was asked for
-    reached: float  # the share that there was general text for
-    exhausted: bool  # whether all general text is in it: a larger share would be the same training
-    network: Any
     objective: Any
-    learned: Any
     facts: dict[str, int]
     drawn: dict[str, Drawn]
     extension: Any
-    losses: dict[str, tuple[float | None, float | None]]
-
-    @property
-    def forgot(self) -> float | None:
-        """The rise of the loss on general text, as a share; None where none is held out."""
-        before, after = self.losses["general"]
-        return None if not before or after is None else round(after / before - 1, 6)
-
-    def told(self) -> dict[str, Any]:
-        """For the record."""
-        losses = {kind: list(pair) for kind, pair in self.losses.items()}
-        return {"replay": self.replay, "reached": self.reached, "exhausted": self.exhausted, "forgot": self.forgot, **losses}
 
 
 @stage(version="6", needs=("models", "objectives", "vocabulary"))
@@ -83,11 +54,10 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights:
     from tasks.lib import models, tracking, vocabulary
 
     require(model.architecture, ("decoder", "encoder"), "pretrain")
-    best, tried = _best(cfg, model, data, weights)
+    general = data.counts.get("general-valid", 0)
+    best = forgetting.best(lambda replay: _attempt(cfg, replay, model, data, weights), cfg.replay, cfg.forgetting, general)
     (before, after), tokenizer = best.losses["corpus"], best.objective.tokenizer
     tracking.measure(**best.objective.facts(), heldout_loss_before=before, heldout_loss_after=after)
-    if cfg.forgetting is not None:
-        tracking.measure(**best.learned.measured, forgetting=tried, replay=best.replay, replay_reached=best.reached)
     models.save(best.network, tokenizer, out)
     changed: dict[str, Any] = {"bytes": models.weight_bytes(out)}
     if best.extension is not None:
@@ -95,24 +65,6 @@ def pretrain(out: Path, cfg: PretrainConfig, model: Model, data: Split, weights:
         tracking.measure(**best.extension.measured())
         changed |= {"vocabulary": len(tokenizer), "parameters": models.parameters(best.network)}
     return model.model_copy(update={**changed, "data": best.facts, "drawn": best.drawn})
-
-
-def _best(cfg: PretrainConfig, model: Model, data: Split, weights: Weights) -> tuple[Attempt, list[dict[str, Any]]]:
-    """The training that is kept, and what there is to tell of all; of the others no model stays in memory."""
-    best = last = _attempt(cfg, cfg.replay, model, data, weights)
-    tried = [last.told()]
-    if cfg.forgetting is None:
-        return best, tried
-    _require_measured(best, cfg.forgetting)
-    while not _enough(last, len(tried), cfg.forgetting):
-        replay = cfg.forgetting.more(last.replay)
-        best.network.to("cpu")  # an accelerator may hold no second one
-        del last
-        last = _attempt(cfg, replay, model, data, weights)
-        tried.append(last.told())
-        if _within(last, cfg.forgetting) or (last.forgot or 0.0) < (best.forgot or 0.0):
-            best = last
-    return best, tried
 
 
 def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
@@ -125,9 +77,10 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
     encoder, draws = objective.encoder, Draws(weights)
     mixed = mixture(data, replay, cfg.seed, draws)
     blocks = objective.blocks(mixed.pieces(encoder), cfg.seed)
-    before = {kind: _held_out(objective, network, data, kind) for kind in ("corpus", "general")}
+    before = objective.held_out(network, data.path)
     learned = objective.fit(network, blocks, cfg, "pretrain")
-    losses = {kind: (loss, _held_out(objective, network, data, kind)) for kind, loss in before.items()}
+    after = objective.held_out(network, data.path)
+    losses = {kind: (before[kind], after[kind]) for kind in before}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
     tally = encoder.tally.facts()
     balance.of_blocks("pretrain", draws.total, tally, learned.facts)
@@ -135,23 +88,7 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
     size = sum(len(text) for text, _ in mixed.texts)
     general = mixed.counted["general_characters"]
     exhausted = general < replay / (1 - replay) * (size - general)
-    return Attempt(replay, round(general / size, 6), exhausted, network, objective, learned, facts, drawn, extension, losses)
-
-
-def _require_measured(first: Attempt, budget: Forgetting) -> None:
-    if first.forgot is None:
-        raise DataError(
-            f"a forgetting budget of {budget.budget:.1%}", "no general text that is held out", "add a dataset with role general"
-        )
-
-
-def _within(attempt: Attempt, budget: Forgetting) -> bool:
-    return (attempt.forgot or 0.0) <= budget.budget
-
-
-def _enough(last: Attempt, tried: int, budget: Forgetting) -> bool:
-    """Whether the last attempt is within the budget, or there is nothing left to try."""
-    return _within(last, budget) or tried > budget.tries or last.replay >= budget.most or last.exhausted
+    return Attempt(replay, round(general / size, 6), exhausted, network, learned, losses, objective, facts, drawn, extension)
 
 
 def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) -> Any:
@@ -160,12 +97,6 @@ def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) ->
 
     texts, held_out = ([row["text"] for row in iterate(data.path, f"corpus-{part}")] for part in ("train", "valid"))
     return vocabulary.extend(network, tokenizer, cfg.new_tokens, texts, held_out or texts)
-
-
-def _held_out(objective: Any, network: Any, data: Split, kind: str) -> float | None:
-    """Nats a token on validation documents, or on held-out general text."""
-    loss = objective.loss_of(network, (row["text"] for row in iterate(data.path, f"{kind}-valid")))
-    return None if loss is None else round(loss, 5)
 
 
 class Mixture(NamedTuple):

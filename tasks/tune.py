@@ -2,15 +2,18 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from tasks.lib import asked, balance, progress
+from tasks.lib import asked, balance, forgetting, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import Declared, StageConfig
-from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
+from tasks.lib.forgetting import Forgetting
+from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import Row, iterate
 from tasks.lib.stage import stage
@@ -57,7 +60,7 @@ class TuneConfig(TrainingConfig, StageConfig):
     replay: float = Field(
         default=0.3, ge=0, lt=1, description="share of documents among the tokens, against forgetting what pretraining taught"
     )
-
+    forgetting: Forgetting | None = Field(default=None, description="a budget; without it the replay stays as it is")
     erase_system: bool | Annotated[str, Field(min_length=1)] = Field(
         default=False, description="rows are learned without their own system message (Orca 2); a text stands in its place"
     )
@@ -69,45 +72,84 @@ class TuneConfig(TrainingConfig, StageConfig):
         return self
 
 
-@stage(version="6", needs=("models", "objectives", "adapters"))
-def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
-    """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed."""
-    from transformers import set_seed
+@dataclass
+class Attempt(forgetting.Attempt):
+    """Also what is counted, and sequences to ask the model and its merged copy."""
 
-    from tasks.lib import adapters, models, objectives, tracking
+    objective: Any
+    facts: dict[str, int]
+    drawn: dict[str, Drawn]
+    probes: Sequence[Sequence[int]]
+
+
+@stage(version="7", needs=("models", "objectives", "adapters"))
+def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
+    """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed.
+
+    Over a forgetting budget the training is done again with more of them, as `pretrain` does.
+    """
+    from tasks.lib import adapters, models, tracking
 
     require(model.architecture, ("decoder",), "tune")
+    general = data.counts.get("general-valid", 0)
+    best = forgetting.best(lambda replay: _attempt(cfg, replay, model, data, weights), cfg.replay, cfg.forgetting, general)
+    network = best.network
+    tracking.measure(**best.objective.facts())
+    if isinstance(cfg.method, Lora):
+        network, parity = adapters.folded(network, model.path, out, best.probes)
+        tracking.measure(**parity)
+    models.save(network, best.objective.tokenizer, out)
+    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": best.facts, "drawn": best.drawn})
+
+
+def _attempt(cfg: TuneConfig, replay: float, model: Model, data: Split, weights: Weights) -> Attempt:
+    """Train from the start with this share of replay; held-out text is looked at only where there is a budget."""
+    from transformers import set_seed
+
+    from tasks.lib import adapters, models, objectives
+
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     objective = objectives.choose(network, tokenizer, cfg.length)
+    # of the model as it came: one that has answered in 4 bits on a CPU cannot learn any more
+    before = {} if cfg.forgetting is None else objective.held_out(network, data.path)
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)
         plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device), cfg.precision)
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
     encoder, draws = objective.encoder, Draws(weights)
-    exchanges, replayed, erased = pieces(encoder, data, cfg, draws)
-    blocks = objective.blocks([*exchanges, *replayed], cfg.seed)
+    exchanges, replayed, erased = pieces(encoder, data, cfg, draws, replay)
+    blocks = objective.blocks([*exchanges, *replayed.pieces], cfg.seed)
     learned = objective.fit(network, blocks, cfg, "tune")
-    tracking.measure(**objective.facts())
-    if isinstance(cfg.method, Lora):
-        network, parity = adapters.folded(network, model.path, out, blocks[: adapters.PROBES]["input_ids"])
-        tracking.measure(**parity)
-    models.save(network, tokenizer, out)
-    replayed_tokens = sum(len(piece["input_ids"]) for piece in replayed)
+    after = objective.held_out(network, data.path) if before else {}
     tally = encoder.tally.facts()
     balance.of_blocks("tune", draws.total, tally, learned.facts)
-    facts = {**tally, **erased, "replayed_tokens": replayed_tokens, **learned.facts}
+    facts = {**tally, **erased, "replayed_tokens": replayed.tokens, **learned.facts}
     drawn = draws.facts(*tokens_by_source(blocks, encoder.sources, learned.times), encoder.lost)
-    return model.model_copy(update={"bytes": models.weight_bytes(out), "data": facts, "drawn": drawn})
+    reached = replayed.tokens / max(1, replayed.tokens + sum(len(piece["input_ids"]) for piece in exchanges))
+    losses = {kind: (before[kind], after[kind]) for kind in before}
+    probes = blocks[: adapters.PROBES]["input_ids"]
+    return Attempt(replay, round(reached, 6), replayed.exhausted, network, learned, losses, objective, facts, drawn, probes)
 
 
-def pieces(encoder: Any, data: Split, cfg: TuneConfig, draws: Draws) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+class Replayed(NamedTuple):
+    """Pieces of documents, and whether there was less of them than asked for."""
+
+    pieces: list[dict[str, Any]]
+    tokens: int
+    exhausted: bool
+
+
+def pieces(
+    encoder: Any, data: Split, cfg: TuneConfig, draws: Draws, replay: float
+) -> tuple[list[dict[str, Any]], Replayed, dict[str, int]]:
     """Pieces of the training exchanges, and of the documents that are replayed beside them; how many rows lost their system message."""
     erased = Counter[str]() if cfg.erase_system is False else Counter(rows_system_erased=0)
     exchanges = []
     for row in draws.of(progress.rows(iterate(data.path, "tune-train"), "tokenise exchanges", data.counts.get("tune-train"))):
         exchanges += encoder.exchange(_shown(row, cfg.erase_system, erased))
-    return exchanges, _replay(encoder, data, cfg, sum(len(piece["input_ids"]) for piece in exchanges), draws), erased
+    wanted = replay / (1 - replay) * sum(len(piece["input_ids"]) for piece in exchanges)
+    return exchanges, _replay(encoder, data, cfg.seed, wanted, draws), erased
 
 
 def _shown(row: Row, erase: bool | str, erased: Counter[str]) -> Row:
@@ -121,11 +163,10 @@ def _shown(row: Row, erase: bool | str, erased: Counter[str]) -> Row:
     return made
 
 
-def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draws) -> list[dict[str, Any]]:
-    """Pieces of training documents, domain and general alike, that make up the replayed share."""
-    wanted = cfg.replay / (1 - cfg.replay) * tokens
+def _replay(encoder: Any, data: Split, seed: int, wanted: float, draws: Draws) -> Replayed:
+    """Pieces of training documents, domain and general alike, of so many tokens."""
     texts = [(row["text"], row["dataset"]) for part in ("corpus-train", "general-train") for row in iterate(data.path, part)]
-    random.Random(cfg.seed).shuffle(texts)
+    random.Random(seed).shuffle(texts)
     drawn: list[dict[str, Any]] = []
     size = 0
     for text, source in texts:
@@ -138,4 +179,4 @@ def _replay(encoder: Any, data: Split, cfg: TuneConfig, tokens: int, draws: Draw
                 size += len(piece["input_ids"])
             else:
                 encoder.cut(len(piece["input_ids"]), source)
-    return drawn
+    return Replayed(drawn, size, size < wanted)

@@ -73,6 +73,7 @@ config:
   align: {length: 128}
   distill: {length: 128, layers: 2}
   evaluate: {texts: 10, limit: 10, length: 128}
+  check: {docs: false}
 """
 EXPECTATIONS = "tune:\n  - expect_column_values_to_not_be_null: {column: prompt}\n"
 TASK = """\
@@ -155,8 +156,7 @@ def toy(workplace: Path) -> Path:
 @pytest.fixture
 def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions to libraries are answered in this process, which has loaded them; that a process of its own does is tested elsewhere."""
-    monkeypatch.setattr("tasks.lib.trial.limit", lambda: None)  # no process may raise its limit again
-    monkeypatch.setattr(examine, "_ask", lambda subject, question: json.loads(json.dumps(examine.SUBJECTS[subject](question))))
+    monkeypatch.setattr(examine, "_ask", examine._answer)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -199,14 +199,9 @@ def _close(holder: subprocess.Popen[str], runs: str) -> None:
     shutil.rmtree(runs, ignore_errors=True)  # which ends the keeper too
 
 
-LIGHT = ("accept", "add", "check", "new", "plan", "review", "rows", "show", "verify", "why")  # commands that load neither torch nor Prefect
-HEAVY = ("adapt", "classify", "draft", "evaluate", "rlhf")
-# of two processes that share the tests, one would be left alone with the last of these
-LONGEST = tuple(f"tests/tasks/test_{name}.py" for name in ("training", "merge", "encoders"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.location[0] not in LONGEST)
+# by what they need; a `plan` asks the libraries of models
+LIGHT = ("accept", "add", "check", "new", "review", "rows", "show", "verify", "why")
+HEAVY = ("adapt", "classify", "draft", "evaluate", "plan", "rlhf", "sweep")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -247,8 +242,7 @@ def slmforge(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProces
     if "PREFECT_API_URL" not in extra:
         environment["PREFECT_API_URL"] = prefect_api()
     if not extra and words[0] in (*LIGHT, *HEAVY) and (cwd / "domains").is_dir():
-        light = words[0] in LIGHT and "--batches" not in words
-        return forking(preloaded.DATA if light else preloaded.MODELS).run(words, cwd, environment)
+        return forking(preloaded.DATA if words[0] in LIGHT else preloaded.MODELS).run(words, cwd, environment)
     command = [sys.executable, "-m", "flows.cli", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=900)
 

@@ -53,11 +53,18 @@ def _source(kind: str, default: dict[str, Any], **values: Any) -> dict[str, Othe
     return {f"base.source.{kind}.{name}": Other(merge(before, {"source": {name: value}}), before) for name, value in values.items()}
 
 
-def _forgetting(**values: Any) -> Other:
-    """A budget that no training keeps, of one try more, with the value in its place."""
+def _forgetting(stage: str, most: float) -> dict[str, Other]:
+    """A budget, and what changes where no training keeps it that may be tried once more."""
     before = {"budget": 0.0, "tries": 1}
     ruin = {"learning_rate": 0.1, "warmup": 0.0, "trainer": {"max_steps": 1}}
-    return Other({"forgetting": before | values, **ruin}, {"forgetting": before, **ruin})
+    values = {"budget": 9.0, "tries": 2, "most": most}
+    return {
+        f"{stage}.forgetting": Other({"forgetting": {}}),
+        **{
+            f"{stage}.forgetting.{name}": Other({"forgetting": before | {name: value}, **ruin}, {"forgetting": before, **ruin})
+            for name, value in values.items()
+        },
+    }
 
 
 GENERATED: dict[str, Any] = {"generations": 4, "temperature": 0.5, "beta": 0.3}
@@ -88,10 +95,7 @@ OTHERS: dict[str, Other] = {
     "pretrain.replay": Other({"replay": 0.4}),
     "pretrain.mask": Other({"mask": 0.4}),
     "pretrain.new_tokens": Other({"new_tokens": ["stone"]}),
-    "pretrain.forgetting": Other({"forgetting": {}}),
-    "pretrain.forgetting.budget": _forgetting(budget=9.0),
-    "pretrain.forgetting.tries": _forgetting(tries=2),
-    "pretrain.forgetting.most": _forgetting(most=0.2),
+    **_forgetting("pretrain", most=0.2),
     "merge.method": Other({"method": {"kind": "slerp"}}),
     "merge.method.kind": Other({"method": {"kind": "ties"}}, {"method": {"kind": "slerp"}}),
     **_of("merge.method", "slerp", share=0.2),
@@ -101,6 +105,7 @@ OTHERS: dict[str, Other] = {
     "tune.method.kind": Other({"method": {"kind": "lora"}}),
     **_lora("tune"),
     "tune.replay": Other({"replay": 0.6}),
+    **_forgetting("tune", most=0.4),
     "tune.erase_system": Other({"erase_system": True}),
     **_training("align"),
     "align.length": Other({"length": 16}),

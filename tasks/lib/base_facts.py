@@ -1,6 +1,6 @@
 """What a base model is, from its tokenizer and its configuration, without its weights; asked through `examine`.
 
-Its template is a program and its files are from elsewhere: `trial.limit` bounds the memory of the process that looks.
+Its template is a program and its files are from elsewhere: `examine` asks it in a process with bounds.
 """
 
 from pathlib import Path
@@ -22,7 +22,6 @@ def facts(question: dict[str, Any]) -> dict[str, Any]:
     Args:
         question: the `folder`, and `adapters`: the targets of low-rank adapters by stage, where not every weight learns.
     """
-    trial.limit()
     folder = Path(question["folder"])
     kind = architecture.of(folder)
     try:

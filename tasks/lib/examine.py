@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import digests, places, replacing
+from tasks.lib import digests, places, replacing, trial
 from tasks.lib.errors import StageError
 
 SECONDS = 180.0  # for loading the libraries and answering; both together take a few
@@ -20,7 +20,9 @@ LIBRARIES = ("great-expectations", "peft", "tokenizers", "torch", "transformers"
 VERSION = 3  # of the answers: raise it where their code changes
 
 
-def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None, before: Callable[[], None] = lambda: None) -> Any:
+def answer(
+    subject: str, question: dict[str, Any], *, seen_as: Any = None, before: Callable[[], None] = lambda: None, trusted: bool = False
+) -> Any:
     """The answer to a question, from memory where it was asked before.
 
     Args:
@@ -28,6 +30,7 @@ def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None, befor
         question: JSON values.
         seen_as: what tells the question from others, where that is not the question itself (a folder is known by its contents).
         before: called when the question was not asked before; what it raises is not remembered.
+        trusted: no file from elsewhere is looked at; this process answers, if it has loaded the libraries.
 
     Raises:
         StageError: if the process fails or takes too long.
@@ -38,7 +41,7 @@ def answer(subject: str, question: dict[str, Any], *, seen_as: Any = None, befor
     if (known := _read(place)) is not None:
         return known["answer"]
     before()
-    found = _ask(subject, question)
+    found = (_answer if trusted and "torch" in sys.modules else _ask)(subject, question)
     place.parent.mkdir(parents=True, exist_ok=True)
     replacing.replace({place: json.dumps({"answer": found})})
     return found
@@ -49,6 +52,10 @@ def _read(place: Path) -> Any:
         return json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # not asked before, or torn: it is asked again
+
+
+def _answer(subject: str, question: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(SUBJECTS[subject](question)))
 
 
 def _ask(subject: str, question: dict[str, Any]) -> Any:
@@ -93,7 +100,8 @@ SUBJECTS: dict[str, Callable[[dict[str, Any]], Any]] = {"base": _base, "expectat
 
 def main(subject: str) -> None:
     """Read the question, and print the answer."""
-    print(json.dumps(SUBJECTS[subject](json.load(sys.stdin))))
+    trial.limit()
+    print(json.dumps(_answer(subject, json.load(sys.stdin))))
 
 
 if __name__ == "__main__":

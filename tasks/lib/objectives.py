@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from tasks.lib.collations import Collation, masked_loss
 from tasks.lib.errors import ConfigError
 from tasks.lib.isolation import Layout, layout_for
 from tasks.lib.packing import IGNORED, Encoder, frame
+from tasks.lib.records import iterate
 from tasks.lib.shares import NUMBER
 
 FIXED = 20_250_101  # seed of the masks under which held-out text is measured: the same for every model
@@ -85,6 +87,11 @@ class Objective:
         loss = _mean_loss(network, blocks, self.collate(FIXED), masked=self.name == "masked")
         network.to(place)
         return loss
+
+    def held_out(self, network: Any, split: Path) -> dict[str, float | None]:
+        """Nats a token on validation documents, and on held-out general text."""
+        losses = {kind: self.loss_of(network, (row["text"] for row in iterate(split, f"{kind}-valid"))) for kind in ("corpus", "general")}
+        return {kind: None if loss is None else round(loss, 5) for kind, loss in losses.items()}
 
     def facts(self) -> dict[str, Any]:
         """For the record."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.lib import models, trial
+from tasks.lib import models
 from tasks.lib.mixing import Draws, Weights
 from tasks.lib.packing import IGNORED, Encoder
 from tasks.lib.preferences import pairs
@@ -22,7 +22,6 @@ def facts(question: dict[str, Any]) -> list[tuple[str, str, int]]:
     Args:
         question: `tokenizer` and `split` (folders), `lengths` of the stages, `weights` of the datasets, and their `names` by part.
     """
-    trial.limit()
     tokenizer = models.load_tokenizer(Path(question["tokenizer"]))
     found = []
     for part in sorted({PARTS[stage] for stage in question["lengths"]}):

@@ -11,10 +11,10 @@ import torch
 from datasets import Dataset
 from lm_eval.api.metrics import exact_match_hf_evaluate
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.evaluator import simple_evaluate
+from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from tasks.lib import chats, models, progress
 from tasks.lib.asking import Asked
@@ -64,19 +64,13 @@ def run_tasks(
     for noisy in ("lm_eval", "lm-eval", "datasets"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     harness = Asked(pretrained=model, tokenizer=tokenizer, batch_size=cfg.batch, max_length=encoder.length)
-    result = simple_evaluate(
-        model=harness,
-        tasks=[made for _, made in runnable],
-        task_manager=TaskManager(include_defaults=False),
-        limit=cfg.limit,
-        apply_chat_template=chat,
-        log_samples=True,
-        bootstrap_iters=0,
-        random_seed=0,
-        numpy_random_seed=0,
-        torch_random_seed=0,
-        fewshot_random_seed=0,
-    )
+    # not by `simple_evaluate`, which lists the installed packages each time, for seconds; the artifact's record has them
+    loaded = TaskManager(include_defaults=False).load([made for _, made in runnable])
+    for made in loaded["tasks"].values():
+        made.set_fewshot_seed(seed=0)
+    set_seed(0)
+    asked = {"apply_chat_template": chat, "fewshot_as_multiturn": True}
+    result = evaluate(lm=harness, task_dict=loaded, limit=cfg.limit, log_samples=True, bootstrap_iters=0, **asked)
     if result is None:
         raise ConfigError("evaluation tasks", "the harness returned nothing", "check the task files")
     return [*(_score(task, result["samples"][task.task], harness) for task, _ in runnable), *scores]

@@ -4,6 +4,7 @@ The existence of `artifact.json` in its final place means done; nothing else doe
 """
 
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -238,8 +239,9 @@ def commit(folder: Path, record: Record) -> None:
         shutil.rmtree(old)  # what a kill leaves of it, the next workspace removes
 
 
+@functools.cache
 def libraries() -> dict[str, str]:
-    """Installed versions of the libraries that shape results."""
+    """Installed versions of the libraries that shape results; nobody changes what is returned."""
     found = {}
     for name in LIBRARIES:
         try:

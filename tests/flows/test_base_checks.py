@@ -10,7 +10,7 @@ import pytest
 
 from flows.adapt import adapt
 from flows.classify import classify
-from tasks.lib import base_checks, examine, models, preflight, trial, turns
+from tasks.lib import base_checks, examine, models, preflight, turns
 from tasks.lib.flow import Order
 from tests.conftest import WORDS, Run
 from tests.tiny import ENCODERS, model_of, tokenizer_of
@@ -39,8 +39,7 @@ def model(made: Path, toy: Path, workplace: Path) -> Path:
 @pytest.fixture
 def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries answer in this process, without its limits: to start one takes longer than to answer."""
-    monkeypatch.setattr(examine, "_ask", lambda subject, question: examine.SUBJECTS[subject](question))
-    monkeypatch.setattr(trial, "limit", lambda: None)
+    monkeypatch.setattr(examine, "_ask", examine._answer)
     monkeypatch.setattr(base_checks, "require_usable_tokenizer", models.load_tokenizer)
 
 

@@ -270,7 +270,7 @@ def test_trainings_under_a_forgetting_budget_are_told_with_the_one_that_was_kept
     pretrained = keep(pretrained.model_copy(update={"id": "pretrain/budget"}), {"forgetting": tried, "replay": 0.2})
     said = words(rendered(models=[base, pretrained, *others]))
     assert "Trainings under a forgetting budget" in said
-    assert re.search(r"15\.0 % of 20\.0 % asked for: there is no more general text\s+\+1\.00 %\s+2\.0000\s+kept", said)
+    assert re.search(r"15\.0 % of 20\.0 % asked for: there is no more text\s+\+1\.00 %\s+2\.0000\s+kept", said)
     assert not re.search(r"10\.0 %\s+\+5\.00 %\s+2\.0000\s+kept", said)
 
 

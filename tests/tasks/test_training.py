@@ -1,8 +1,6 @@
 """What training does, on models of a few thousand weights: learn, isolate documents, count every token."""
 
-import gc
 import shutil
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from tasks.lib.packing import IGNORED, BlockCollator, Encoder
 from tasks.lib.page import Entry
 from tasks.lib.training import fit
 from tasks.lib.training_config import TrainingConfig
-from tasks.pretrain import Forgetting, PretrainConfig, mixture, pretrain
+from tasks.pretrain import PretrainConfig, mixture, pretrain
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.split import Split
 from tasks.tune import Lora, TuneConfig, pieces, tune
@@ -262,8 +260,8 @@ def test_rows_that_the_budget_does_not_reach_are_counted_and_shown(start: Model,
         shown = Entry(made, None, store.find(made.id), None, shipped=False).packing
         assert shown["epochs"] == pytest.approx(4 / made.data["blocks"], abs=1e-3)
     encoder = Encoder(models.load_tokenizer(start.path), 32)
-    exchanges, replayed, _ = pieces(encoder, data, TuneConfig(length=32), Draws(EVEN))
-    kept, tally = sum(len(piece["input_ids"]) for piece in (*exchanges, *replayed)), encoder.tally.facts()
+    exchanges, replayed, _ = pieces(encoder, data, TuneConfig(length=32), Draws(EVEN), 0.3)
+    kept, tally = sum(len(piece["input_ids"]) for piece in (*exchanges, *replayed.pieces)), encoder.tally.facts()
     assert tally["tokens_given"] == kept + sum(tally[key] for key in balance.CUT)
     assert tally["replay_cut"] > 0, "the rest of the last document"
     mixed, before = mixture(data, 0.1, 42, Draws(EVEN)), encoder.tally.replay_cut
@@ -309,48 +307,3 @@ def test_a_training_that_diverges_is_an_error_and_leaves_no_model(start: Model, 
         tune(TuneConfig(length=128, learning_rate=1e15, trainer={"max_steps": 6}), start, data)
     with pytest.raises(StageError, match="lower the learning rate"):  # by its only step, after which nothing is logged
         tune(TuneConfig(length=128, learning_rate=1e38, warmup=0, trainer={"max_steps": 1}), start, data)
-
-
-def test_a_model_that_learns_with_replay_forgets_measurably_less_and_a_budget_finds_the_share(
-    start: Model, data: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[Any] = []
-    alive: list[int] = []
-    honest = models.load
-
-    def spied(*given: Any, **more: Any) -> Any:
-        gc.collect()
-        alive.append(sum(one() is not None for one in loaded))
-        network = honest(*given, **more)
-        loaded.append(weakref.ref(network))
-        return network
-
-    monkeypatch.setattr(models, "load", spied)
-    settings = {"epochs": 2, "replay": 0.02, **SHORT}
-    free = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=10.0)), start, data).id)
-    held = store.find(pretrain(PretrainConfig(**settings, forgetting=Forgetting(budget=0.0, tries=2, most=0.8)), start, data).id)
-    assert free is not None
-    assert held is not None
-    assert max(alive) == 1, "the best one so far, while the next is trained"
-    assert free.measured["replay"] == 0.02
-    assert len(free.measured["forgetting"]) == 1
-    tried = held.measured["forgetting"]
-    assert [one["replay"] for one in tried] == [0.02, 0.05, 0.1]
-    assert tried[0] == free.measured["forgetting"][0]
-    assert tried[0]["forgot"] > 0  # it forgets, and more replay lets it forget less
-    assert [one["forgot"] for one in tried] == sorted((one["forgot"] for one in tried), reverse=True)
-    assert [one["reached"] for one in tried] == pytest.approx([0.02, 0.05, 0.1], abs=1e-3)
-    assert held.measured["replay"] == 0.1
-    assert held.facts["data"]["general_characters"] > 2 * free.facts["data"]["general_characters"]
-
-
-def test_a_budget_ends_where_there_is_no_more_general_text(start: Model, data: Split) -> None:
-    """More replay would be the same training."""
-    few = {"trainer": {"max_steps": 1}, "learning_rate": 0.1, "length": 128, "warmup": 0.0}
-    budget = Forgetting(budget=0.0, tries=3, most=0.999)
-    record = store.find(pretrain(PretrainConfig(**few, replay=0.98, forgetting=budget), start, data).id)
-    assert record is not None
-    (tried,) = record.measured["forgetting"]
-    assert tried["exhausted"]
-    assert tried["forgot"] > 0
-    assert 0.5 < tried["reached"] == record.measured["replay_reached"] < tried["replay"] == 0.98
