@@ -19,10 +19,10 @@ demo: $(READY)
 
 # two processes, of which each computes with one thread: the tests' models are too small to gain from a second one
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not published and not processes' -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not long and not published' -n 2 --dist loadfile
 
 further: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(published or processes) and not slow' -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(long or published) and not slow' -n 2 --dist loadfile
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

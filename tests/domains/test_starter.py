@@ -70,6 +70,7 @@ def made_again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_made_again_byte_for_byte(domain: str, made_again: Path) -> None:
     committed = sorted((ROOT / "domains" / domain / "data").glob("*.jsonl"))

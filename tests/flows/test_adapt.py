@@ -272,6 +272,7 @@ def test_the_plan_tells_what_will_be_drawn_and_comes_close(adapted: Path) -> Non
                 assert planned == pytest.approx(real, rel=0.15), (stage, names, key)
 
 
+@pytest.mark.long
 def test_trials_of_a_search_are_run_scored_and_compared_beside_what_was_made_before(copy: Path) -> None:
     done = slmforge("sweep", "toy", "--over", "pretrain.epochs=[0.05, 1.0]", "--by", "domain_bits_per_byte", "--json", cwd=copy)
     assert done.returncode == 0, done.stderr

@@ -188,6 +188,7 @@ def test_words_that_pretraining_adds_are_in_what_is_shown(start: Model, data: Sp
     assert " item" in prompt.tokens
 
 
+@pytest.mark.long
 def test_the_command_prints_marks_without_a_terminal_and_colours_with_one(start: Model, data: Split, place: Path) -> None:
     words = ("plan", "toy", *SMALL)
     done = slmforge(*words, "--batches", "1", cwd=place)

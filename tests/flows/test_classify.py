@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tasks.lib import models
 from tests.conftest import Run, write_toy
 from tests.tiny import model_of, tokenizer_of
@@ -16,6 +18,7 @@ QUICK = (
 )
 
 
+@pytest.mark.long
 def test_a_domain_gets_its_classifier_and_a_report_that_says_what_is_not_measured(workplace: Path, cli: Run) -> None:
     write_toy(workplace)
     tokenizer = tokenizer_of("distilbert")

@@ -117,6 +117,7 @@ except DataError:
 """
 
 
+@pytest.mark.long
 def test_a_fault_of_the_data_is_told_without_a_traceback_in_a_workers_log(tmp_path: Path, prefect: dict[str, str]) -> None:
     folder = write_toy(tmp_path)
     with (folder / "data/colours.csv").open("a") as file:

@@ -69,6 +69,7 @@ def processes_of(place: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("removed", [False, True])
 def test_a_killed_flow_leaves_no_server_behind(tmp_path: Path, removed: bool) -> None:
     write_toy(tmp_path)
@@ -113,6 +114,7 @@ def listener(url: str) -> psutil.Process:
     return psutil.Process(pid)
 
 
+@pytest.mark.long
 def test_a_server_that_is_slow_to_answer_stays_the_only_one(tmp_path: Path) -> None:
     first = ask(tmp_path)
     url = address(first)
@@ -129,6 +131,7 @@ def test_a_server_that_is_slow_to_answer_stays_the_only_one(tmp_path: Path) -> N
         assert process.returncode == 0
 
 
+@pytest.mark.long
 def test_a_keeper_ends_neither_a_server_in_use_nor_anothers_note(tmp_path: Path) -> None:
     holder = ask(tmp_path)
     url = address(holder)
@@ -149,6 +152,7 @@ def test_a_keeper_ends_neither_a_server_in_use_nor_anothers_note(tmp_path: Path)
     assert json.loads(note.read_text()) == another
 
 
+@pytest.mark.long
 def test_a_copied_folder_gets_a_server_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     first = ask(tmp_path / "one")
@@ -201,6 +205,7 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
         kill_group(server)
 
 
+@pytest.mark.long
 def test_six_deliverers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom tasks.lib import tracking, delivery\n"
@@ -216,6 +221,7 @@ def test_six_deliverers_on_a_new_store_lose_nothing(tmp_path: Path) -> None:
     assert [len(client.get_metric_history(run.info.run_id, "x")) for run in runs] == [50] * 6
 
 
+@pytest.mark.long
 def test_the_screens_answer_where_the_command_says(tmp_path: Path) -> None:
     done = slmforge("ui", "--once", cwd=tmp_path, PREFECT_API_URL="")
     assert done.returncode == 0, done.stderr

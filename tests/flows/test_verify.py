@@ -147,6 +147,7 @@ def shown(place: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_an_older_artifact_is_shown_by_its_id_and_by_its_version(place: Path) -> None:
     old = shown(place, "split")
     assert slmforge("check", "toy", "split.valid=0.2", cwd=place).returncode == 0

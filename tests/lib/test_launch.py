@@ -32,7 +32,7 @@ from tasks.lib.training_config import TrainingConfig
 from tasks.tune import TuneConfig
 from tests.conftest import ROOT, Run
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.long
 
 WORDS = ["alpha", "beta", "gamma", "delta", "apple", "stone", "river", "cloud", "bread", "water", "light", "night"]
 PROCESSES = 2

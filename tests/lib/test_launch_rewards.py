@@ -23,7 +23,7 @@ from tasks.lib.worker import _job
 from tasks.reinforce import Grpo, ReinforceConfig, Rloo
 from tests.lib.test_launch import PROCESSES, SAME, SETTINGS, TOKENIZER, WORDS, assert_reloads, model, pairs
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.long
 
 ENGINES = {"ddp": "DistributedDataParallel", "zero2": "DeepSpeedEngine", "zero3": "DeepSpeedEngine"}
 SLOW = pytest.mark.slow

@@ -28,6 +28,7 @@ def start(place: Path) -> Model:
     return base(BaseConfig(source=SMALL), resolve(SMALL))
 
 
+@pytest.mark.long
 def test_a_model_that_learns_with_replay_forgets_measurably_less_and_a_budget_finds_the_share(
     start: Model, data: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from tasks.tune import TuneConfig, tune
 SMALL = Scratch(vocabulary=512, hidden=64, layers=2, heads=4, training=TrainingConfig(tokens=20_000, length=128, learning_rate=2e-3))
 METHODS = [Slerp(kind="slerp"), TaskArithmetic(kind="task-arithmetic"), Ties(kind="ties", density=0.8)]
 Loss = Callable[[Model, str], float]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

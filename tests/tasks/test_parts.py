@@ -299,6 +299,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sensitive", [[], ["prompt"]])
 def test_the_verdicts_are_the_same_whatever_the_number_of_workers(
     sensitive: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch

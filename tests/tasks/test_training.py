@@ -142,6 +142,7 @@ def test_two_trainings_from_the_same_start_give_the_same_bytes(
     assert again.digest == store_before.digest
 
 
+@pytest.mark.long
 def test_several_devices_are_how_and_not_what(start: Model, data: Split) -> None:
     """A stage that was trained in two processes is cached for one, and its model is whole."""
     given = {"seed": 11, "trainer": {"max_steps": 2}, **SHORT}
