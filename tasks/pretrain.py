@@ -12,7 +12,7 @@ from tasks.lib import balance, forgetting, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import StageConfig
 from tasks.lib.forgetting import Forgetting
-from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
@@ -34,11 +34,8 @@ class PretrainConfig(TrainingConfig, StageConfig):
 
 @dataclass
 class Attempt(forgetting.Attempt):
-    """Also the objective, what is counted, and the words that were added."""
+    """Also the words that were added."""
 
-    objective: Any
-    facts: dict[str, int]
-    drawn: dict[str, Drawn]
     extension: Any
 
 
@@ -88,7 +85,7 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
     size = sum(len(text) for text, _ in mixed.texts)
     general = mixed.counted["general_characters"]
     exhausted = general < replay / (1 - replay) * (size - general)
-    return Attempt(replay, round(general / size, 6), exhausted, network, learned, losses, objective, facts, drawn, extension)
+    return Attempt(replay, round(general / size, 6), exhausted, network, objective, learned, facts, drawn, losses, extension)
 
 
 def _extended(network: Any, tokenizer: Any, cfg: PretrainConfig, data: Split) -> Any:

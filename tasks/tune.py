@@ -13,7 +13,7 @@ from tasks.lib import asked, balance, forgetting, progress
 from tasks.lib.architecture import require
 from tasks.lib.config import Declared, StageConfig
 from tasks.lib.forgetting import Forgetting
-from tasks.lib.mixing import EVEN, Drawn, Draws, Weights, tokens_by_source
+from tasks.lib.mixing import EVEN, Draws, Weights, tokens_by_source
 from tasks.lib.model import Model
 from tasks.lib.records import Row, iterate
 from tasks.lib.stage import stage
@@ -74,11 +74,8 @@ class TuneConfig(TrainingConfig, StageConfig):
 
 @dataclass
 class Attempt(forgetting.Attempt):
-    """Also what is counted, and sequences to ask the model and its merged copy."""
+    """Also sequences to ask the model and its merged copy."""
 
-    objective: Any
-    facts: dict[str, int]
-    drawn: dict[str, Drawn]
     probes: Sequence[Sequence[int]]
 
 
@@ -110,13 +107,13 @@ def _attempt(cfg: TuneConfig, replay: float, model: Model, data: Split, weights:
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     objective = objectives.choose(network, tokenizer, cfg.length)
-    # of the model as it came: one that has answered in 4 bits on a CPU cannot learn any more
-    before = {} if cfg.forgetting is None else objective.held_out(network, data.path)
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)
         plain = network if m.frozen == "whole" else adapters.frozen_nf4(model.path, models.device(cfg.device), cfg.precision)
         network = adapters.wrap(plain, m.rank, m.alpha, m.dropout, m.targets, use_dora=m.dora)
+    # adapters that have learned nothing change nothing
+    before = {} if cfg.forgetting is None else objective.held_out(network, data.path)
     encoder, draws = objective.encoder, Draws(weights)
     exchanges, replayed, erased = pieces(encoder, data, cfg, draws, replay)
     blocks = objective.blocks([*exchanges, *replayed.pieces], cfg.seed)
@@ -129,7 +126,7 @@ def _attempt(cfg: TuneConfig, replay: float, model: Model, data: Split, weights:
     reached = replayed.tokens / max(1, replayed.tokens + sum(len(piece["input_ids"]) for piece in exchanges))
     losses = {kind: (before[kind], after[kind]) for kind in before}
     probes = blocks[: adapters.PROBES]["input_ids"]
-    return Attempt(replay, round(reached, 6), replayed.exhausted, network, learned, losses, objective, facts, drawn, probes)
+    return Attempt(replay, round(reached, 6), replayed.exhausted, network, objective, learned, facts, drawn, losses, probes)
 
 
 class Replayed(NamedTuple):

@@ -55,7 +55,7 @@ def _source(kind: str, default: dict[str, Any], **values: Any) -> dict[str, Othe
 
 def _forgetting(stage: str, most: float) -> dict[str, Other]:
     """A budget, and what changes where no training keeps it that may be tried once more."""
-    before = {"budget": 0.0, "tries": 1}
+    before = {"budget": 0.0, "tries": 1, "most": 0.9}
     ruin = {"learning_rate": 0.1, "warmup": 0.0, "trainer": {"max_steps": 1}}
     values = {"budget": 9.0, "tries": 2, "most": most}
     return {
@@ -124,6 +124,7 @@ OTHERS: dict[str, Other] = {
     "reward.centre": Other({"centre": 0.5}),
     **_training("reinforce"),
     "reinforce.tokens": Other({"tokens": 300}, refused=True),
+    "reinforce.epochs": Other({"epochs": 0.6}),
     "reinforce.length": Other({"length": 16}),
     "reinforce.method.kind": Other({"method": {"kind": "rloo"}}),
     **_of("reinforce.method", "grpo", **GENERATED, loss="grpo", scale="none"),

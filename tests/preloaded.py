@@ -87,7 +87,7 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], files: list
         opened = os.open(name, os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(opened, handle)
         os.close(opened)
-    examine._ask = examine._answer  # this process has loaded the libraries; `test_preflight.py` asks another one
+    examine._ask = examine._answer  # which has loaded the libraries; `test_base_checks.py` asks processes of their own
     sys.argv = ["slmforge", *words]
     from flows.cli import main as slmforge
 

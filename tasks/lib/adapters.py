@@ -37,6 +37,8 @@ def wrap(model: PreTrainedModel, rank: int, alpha: int, dropout: float, targets:
 
 def frozen_nf4(folder: Path, place: torch.device, precision: models.Precision = "auto") -> PreTrainedModel:
     """A decoder with its linear layers in 4-bit NormalFloat, doubly quantised (QLoRA, Dettmers et al., 2023): to adapt, not to keep."""
+    from bitsandbytes.nn.modules import Linear4bit
+
     dtype = torch.bfloat16 if models.use_bf16(precision, place) else torch.float32
     quantised = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
@@ -44,6 +46,9 @@ def frozen_nf4(folder: Path, place: torch.device, precision: models.Precision = 
     model = models.load(folder, quantization_config=quantised, device_map={"": place})
     for weight in model.parameters():
         weight.requires_grad = False
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False  # that kernel packs the weights anew, and rounds their scales
     return model
 
 
@@ -97,7 +102,6 @@ def _in_full(model: PeftModel) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.compute_dtype = torch.float32
-            module.train()  # it has no dropout; a CPU would take a kernel that rounds to bf16
 
 
 def _mean(values: list[torch.Tensor]) -> float:

@@ -17,6 +17,7 @@ from tasks.lib.errors import StageError
 SECONDS = 180.0  # for loading the libraries and answering; both together take a few
 # whose answers they are: others of another version
 LIBRARIES = ("great-expectations", "peft", "tokenizers", "torch", "transformers", "trl")
+ASKED = "an answer on {} from the libraries that know it"
 VERSION = 3  # of the answers: raise it where their code changes
 
 
@@ -30,7 +31,7 @@ def answer(
         question: JSON values.
         seen_as: what tells the question from others, where that is not the question itself (a folder is known by its contents).
         before: called when the question was not asked before; what it raises is not remembered.
-        trusted: no file from elsewhere is looked at; this process answers, if it has loaded the libraries.
+        trusted: what is looked at was tried before, and a training reads it anyway: this process answers, if it has the libraries.
 
     Raises:
         StageError: if the process fails or takes too long.
@@ -41,7 +42,7 @@ def answer(
     if (known := _read(place)) is not None:
         return known["answer"]
     before()
-    found = (_answer if trusted and "torch" in sys.modules else _ask)(subject, question)
+    found = (_answer_here if trusted and "torch" in sys.modules else _ask)(subject, question)
     place.parent.mkdir(parents=True, exist_ok=True)
     replacing.replace({place: json.dumps({"answer": found})})
     return found
@@ -58,8 +59,15 @@ def _answer(subject: str, question: dict[str, Any]) -> Any:
     return json.loads(json.dumps(SUBJECTS[subject](question)))
 
 
+def _answer_here(subject: str, question: dict[str, Any]) -> Any:
+    try:
+        return _answer(subject, question)
+    except Exception as error:
+        raise StageError(ASKED.format(subject), f"{type(error).__name__}: {error}"[:300], "report this fault") from error
+
+
 def _ask(subject: str, question: dict[str, Any]) -> Any:
-    asked = f"an answer on {subject} from the libraries that know it"
+    asked = ASKED.format(subject)
     command = [sys.executable, "-m", "tasks.lib.examine", subject]
     try:
         done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -270,7 +270,7 @@ def _drawings(entries: Sequence[Entry], contest: Contest) -> dict[str, Any]:
         "curves": curves,
         "duels": duels,
         "trade_plot": _trade(entries),
-        "attempts": [(entry, tried) for entry in entries for tried in entry.measured.get("forgetting", ())],
+        "attempts": [(entry, number, tried) for entry in entries for number, tried in enumerate(entry.measured.get("forgetting", ()), 1)],
         "bits_plot": plots.lines(names, bits, "bits per byte of each model") if known else None,
         "sizes_plot": plots.bars(sizes, "weights in MB", digits=1),
         "speeds_plot": plots.bars(speeds, "tokens decoded a second, one sequence") if any(dot.value for dot in speeds) else None,

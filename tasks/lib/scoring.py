@@ -69,8 +69,15 @@ def run_tasks(
     for made in loaded["tasks"].values():
         made.set_fewshot_seed(seed=0)
     set_seed(0)
-    asked = {"apply_chat_template": chat, "fewshot_as_multiturn": True}
-    result = evaluate(lm=harness, task_dict=loaded, limit=cfg.limit, log_samples=True, bootstrap_iters=0, **asked)
+    result = evaluate(
+        lm=harness,
+        task_dict=loaded,
+        limit=cfg.limit,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=True,
+        log_samples=True,
+        bootstrap_iters=0,
+    )
     if result is None:
         raise ConfigError("evaluation tasks", "the harness returned nothing", "check the task files")
     return [*(_score(task, result["samples"][task.task], harness) for task, _ in runnable), *scores]

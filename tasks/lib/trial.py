@@ -49,8 +49,10 @@ def _refused(folder: Path, found: str) -> DataError:
 
 
 def limit() -> None:
-    """Bound the memory of this process."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    """Bound the memory of this process, unless a lower bound was handed down."""
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    bound = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
 
 
 def main(folder: Path) -> None:

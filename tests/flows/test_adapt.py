@@ -88,7 +88,7 @@ def test_machines_are_told_of_a_cached_run_and_its_scores_as_people_are(adapted:
 
 
 def test_runtime_fields_and_a_moved_folder_run_nothing_again(copy: Path) -> None:
-    assert to_run(copy, "pretrain.workers=1", "tune.device=cpu", "evaluate.batch=4", "check.docs=false") == []
+    assert to_run(copy, "pretrain.workers=1", "tune.device=cpu", "evaluate.batch=4", "check.docs=true") == []
 
 
 def test_a_changed_align_field_runs_align_and_what_follows(copy: Path) -> None:

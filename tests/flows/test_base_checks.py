@@ -10,12 +10,15 @@ import pytest
 
 from flows.adapt import adapt
 from flows.classify import classify
+from flows.prepare import prepare
 from tasks.lib import base_checks, examine, models, preflight, turns
+from tasks.lib.execute import Direct
 from tasks.lib.flow import Order
 from tests.conftest import WORDS, Run
 from tests.tiny import ENCODERS, model_of, tokenizer_of
 
 pytestmark = pytest.mark.usefixtures("asked_here")
+ASK = examine._ask
 SHORT = ("pretrain.length=64", "tune.length=64", "align.length=64", "distill.length=64", "distill.layers=1")
 THINKS = turns.CHATML.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>")
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + turns.CHATML
@@ -212,3 +215,22 @@ def test_a_merge_with_new_tokens_blocks_a_plan(toy: Path, cli: Run) -> None:
     (blocker,) = json.loads(done.stdout)["blockers"]
     assert blocker.startswith("merge: pretrain.new_tokens gives the pretrained model tokens that the base does not have")
     assert json.loads(cli("plan", "toy", "--json", *words).stdout)["blockers"] == []
+
+
+@pytest.mark.long
+def test_processes_of_their_own_answer_as_this_one_does(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them loads the libraries, within bounds of time and memory."""
+    asked: list[tuple[Any, Any]] = []
+
+    def note(*question: Any) -> Any:
+        asked.append((question, examine._answer(*question)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(examine, "_ask", note)
+    job = adapt.job(Order("toy", None, (f"base.source={{kind: folder, path: {model}}}", "tune.trainer={optim: none}")))
+    preflight.faults(job, adapt.plan(job))
+    prepare.under(Direct(), prepare.job(Order("toy")))  # now there are rows to ask about
+    preflight.faults(job, adapt.plan(job))
+    assert {subject for (subject, _), _ in asked} == set(examine.SUBJECTS)
+    for question, answer in asked:
+        assert ASK(*question) == answer

@@ -51,9 +51,8 @@ def test_trials_share_their_stages_and_one_that_fails_stops_no_other(cli: Run, t
 @pytest.mark.parametrize("flow", ["rlhf", "classify"])
 def test_what_only_other_pipelines_have_is_searched_there(flow: str, cli: Run, toy: Path, workplace: Path) -> None:
     card = toy / "domain.yaml"
-    card.write_text(
-        card.read_text().replace("config:", "rewards: [{name: short, kind: length, words: 1}, {name: any, kind: label}]\nconfig:")
-    )
+    rewards = ", ".join(f"{{name: within-{words}, kind: length, words: {words}}}" for words in (4, 16, 64))
+    card.write_text(card.read_text().replace("config:", f"rewards: [{rewards}]\nconfig:"))
     field = {"rlhf": "reinforce.learning_rate", "classify": "classify.learning_rate"}[flow]
     brief = ("classify.epochs=0.2", "reward.epochs=0.2", "reinforce.trainer={max_steps: 1}", "reinforce.held_out=4", "reinforce.length=128")
     done = cli("sweep", "toy", "--flow", flow, "--over", f"{field}=[1.0e-5, 1.0e-2]", "--json", *FAST, *brief)

@@ -116,9 +116,9 @@ def test_a_plan_names_the_same_cause_without_doing_anything(toy: Path) -> None:
 def test_workers_and_device_are_no_cause(toy: Path) -> None:
     plans = [
         {call.name: call.reason for call in adapt.plan(adapt.job(Order("toy", settings=words))).rows}
-        for words in ((), ("pretrain.workers=3", "pretrain.device=cpu", "check.docs=false"))
+        for words in ((), ("pretrain.workers=3", "pretrain.device=cpu", "check.docs=true"))
     ]
     assert plans[0] == plans[1]
     prepared()
-    states = {e.name: e.state for e in prepared("check.docs=false", "tune.workers=2").events}
+    states = {e.name: e.state for e in prepared("check.docs=true", "tune.workers=2").events}
     assert set(states.values()) == {"cached"}
