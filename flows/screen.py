@@ -71,7 +71,8 @@ def summary(artifact: Any, measured: dict[str, Any]) -> str:
         parts.append(f"{rows_in:,} rows in, {used:,} used, {rows_in - used:,} set aside")
     if hasattr(artifact, "verdicts"):
         passed = sum(v.passed for v in artifact.verdicts)
-        parts.append(f"{passed} of {len(artifact.verdicts)} expectations hold")
+        told = sum(not v.passed and not v.stops for v in artifact.verdicts)
+        parts.append(f"{passed} of {len(artifact.verdicts)} expectations hold" + (f", {told} only told" if told else ""))
     if hasattr(artifact, "parameters") and not hasattr(artifact, "subject"):
         parts.append(f"{artifact.parameters / 1e6:.1f} M parameters, {artifact.bytes / 1e6:.1f} MB")
     if "tokens_per_second" in measured:

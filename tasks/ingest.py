@@ -52,7 +52,7 @@ class Counts:
             self.where[place] = {**told, **self.where.get(place, {})}
 
 
-@stage(version="12")
+@stage(version="13")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 
@@ -133,7 +133,15 @@ def _read_piece(resolved: ResolvedDataset, piece: Piece, writer: RecordWriter, c
             writer.keep(to_record(dataset, source, columns))
         except SetAside as aside:
             counts.where.setdefault((dataset.name, source.file), {}).setdefault(aside.reason, aside.where)
-            writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, {k: str(v) for k, v in source.columns.items()})
+            columns_told = {name: _told(value) for name, value in source.columns.items()}
+            writer.set_aside(place_of(dataset, source), aside.reason, aside.detail, columns_told)
+
+
+def _told(value: Any) -> str:
+    """A column's value as its file would write it."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _keep(work: Path, counts: Counts) -> None:

@@ -1,12 +1,14 @@
 """What the terminal shows: in a narrow one no word is broken, and what is not known is explained."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from flows import screen
 from tasks.lib.execute import Event
+from tasks.lib.expectations_result import Verdict
 
 CAUSE = "inputs.expectations.accepted.colours is new (6 entries); inputs.expectations.tune: 2 entries -> 3 entries and 4 more"
 SHARE = {"stage": "tune", "dataset": "colours", "weight": 1.0, "rows": 10, "drawn": 10, "passes": 1.0}
@@ -45,3 +47,14 @@ def test_an_estimate_is_marked(estimated: bool, narrow: io.StringIO) -> None:
     screen.draws([{**SHARE, "size": 5_000, "trained": 10_000, "epochs": 2.0, "estimated": estimated}])
     (line,) = [line for line in plain(narrow, 80).splitlines() if "colours" in line]
     assert line.split()[-3:] == (["~5,000", "~2.00", "~10,000"] if estimated else ["5,000", "2.00", "10,000"])
+
+
+def test_what_does_not_hold_and_stops_nothing_is_counted() -> None:
+    said = {"role": "tune", "expectation": "expect", "kwargs": {}, "judged": 9, "failing": 1, "failing_ids": []}
+    held, told, stops = (
+        Verdict(severity=severity, passed=passed, **said)
+        for severity, passed in (("critical", True), ("warning", False), ("critical", False))
+    )
+    checked = SimpleNamespace(verdicts=[held, told, stops])
+    assert screen.summary(checked, {}) == "1 of 3 expectations hold, 1 only told"
+    assert screen.summary(SimpleNamespace(verdicts=[held]), {}) == "1 of 1 expectations hold"

@@ -45,6 +45,12 @@ def test_half_a_character_is_set_aside_and_stays_readable(workplace: Path) -> No
     assert "ud83d" in next(iter(iterate(made.path, "set_aside")))["record"]
 
 
+def test_what_is_set_aside_stays_as_its_file_wrote_it(workplace: Path) -> None:
+    made = ingested(resolved(workplace, "asked", "tune", [*QUESTIONS, {"q": "x", "m": {"k": None}, "t": ["ü"], "z": None, "f": True}]))
+    record = json.loads(next(iter(iterate(made.path, "set_aside")))["record"])
+    assert record == {"q": "x", "m": '{"k": null}', "t": '["ü"]', "z": "", "f": "true"}
+
+
 @pytest.mark.parametrize("kind", ["corpus", "tune"])
 def test_what_is_nested_deep_is_set_aside_where_it_is_used(kind: str, workplace: Path) -> None:
     deep = json.loads("[" * 400 + "]" * 400)
