@@ -83,7 +83,9 @@ def _advice(known: Sequence[General]) -> str | None:
         return None
     # a budget of the training may have raised its replay
     trained = [
-        (one.entry.model.stage, {**one.entry.made.config, **_share(one.entry.measured)}) for one in known[: over + 1] if one.entry.made
+        (one.entry.model.stage, one.entry.made.config | {key: share for key, share in one.entry.made.measured.items() if key == "replay"})
+        for one in known[: over + 1]
+        if one.entry.made
     ]
     field, replay = next(((f"{stage}.replay", cfg["replay"]) for stage, cfg in reversed(trained) if "replay" in cfg), (None, 0.0))
     said = f"The {known[over].entry.name} model is the first over the budget"
@@ -92,10 +94,6 @@ def _advice(known: Sequence[General]) -> str | None:
     if replay >= MOST:
         return f"{said}: {field} is {replay:g} already, so try a lower learning rate."
     return f"{said}: try {field}={min(MOST, max(2 * replay, 0.05)):g} next, where it is {replay:g} now."
-
-
-def _share(measured: dict[str, Any]) -> dict[str, Any]:
-    return {"replay": measured["replay"]} if "replay" in measured else {}
 
 
 def _trade(known: Sequence[General]) -> Any:

@@ -215,25 +215,31 @@ def test_the_report_shows_them_by_stage_with_the_budget(workplace: Path) -> None
     [
         (
             1,
-            {"pretrain": 0.15, "tune": 0.3},
+            {"pretrain": (0.15,), "tune": (0.3,)},
             "The pretrained model is the first over the budget: try pretrain.replay=0.3 next, where it is 0.15 now.",
         ),
-        (2, {"pretrain": 0.15, "tune": 0.0}, "The tuned model is the first over the budget: try tune.replay=0.05 next, where it is 0 now."),
+        (
+            2,
+            {"pretrain": (0.15,), "tune": (0.0,)},
+            "The tuned model is the first over the budget: try tune.replay=0.05 next, where it is 0 now.",
+        ),
         (
             3,
-            {"pretrain": 0.15, "tune": 0.3},
+            {"pretrain": (0.15,), "tune": (0.3,)},
             "The aligned model is the first over the budget: try tune.replay=0.5 next, where it is 0.3 now.",
         ),
-        (2, {"tune": 0.6}, "The tuned model is the first over the budget: tune.replay is 0.6 already, so try a lower learning rate."),
-        (9, {"tune": 0.3}, None),
+        (2, {"tune": (0.1, 0.4)}, "The tuned model is the first over the budget: try tune.replay=0.5 next, where it is 0.4 now."),
+        (2, {"tune": (0.6,)}, "The tuned model is the first over the budget: tune.replay is 0.6 already, so try a lower learning rate."),
+        (9, {"tune": (0.3,)}, None),
     ],
 )
-def test_over_the_budget_a_share_of_replay_is_named_to_try_next(over: int, replay: dict[str, float], said: str | None) -> None:
+def test_over_the_budget_a_share_of_replay_is_named_to_try_next(over: int, replay: dict[str, tuple[float, ...]], said: str | None) -> None:
     stages = {"base": "base", "pretrain": "pretrained", "tune": "tuned", "align": "aligned"}
     entries: list[Any] = []
     for place, (stage, name) in enumerate(stages.items()):
         score = TaskScore(task="general_word", metric="acc", n=40, value=0.5, low=0.4, high=0.6, right=("0" if place >= over else "1") * 40)
-        made = SimpleNamespace(config={"replay": replay[stage]} if stage in replay else {})
+        asked, *reached = replay.get(stage, (None,))
+        made = SimpleNamespace(config={} if asked is None else {"replay": asked}, measured={"replay": reached[0]} if reached else {})
         entries.append(SimpleNamespace(
             model=SimpleNamespace(stage=stage), name=name, made=made, scored=None, shipped=False, scores=SimpleNamespace(general=[score], tasks=[])
         ))  # fmt: skip
