@@ -67,8 +67,6 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
     architecture scores with random weights. Of a model that writes no text, an encoder or a classifier, other things are
     measured, and what is not is named.
     """
-    import torch
-
     from tasks.lib import latency, models, scoring, tracking
 
     sets = {name: data.eval_file(name) for name in data.eval_sets}
@@ -80,8 +78,7 @@ def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: M
         return _without_text(cfg, suite, data, sets, held_out, model)
     place = models.device(cfg.device)
     tokenizer = models.load_tokenizer(model.path)
-    dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
-    network = models.load(model.path, dtype=dtype).to(place).eval()
+    network = models.load(model.path, dtype=models.answering(place)).to(place).eval()
     bits = {
         part: scoring.bits_per_byte(network, tokenizer, texts_, cfg.length, cfg.batch, f"{part} bits per byte")
         for part, texts_ in held_out.items()

@@ -43,13 +43,12 @@ class Author:
     def __init__(self, files: list[Path], device: str = "auto") -> None:
         """Load a model from admitted files, and from no others that may lie beside them."""
         place = models.device(device)
-        dtype: Any = torch.bfloat16 if models.use_bf16("auto", place) else "auto"
         with tempfile.TemporaryDirectory(prefix="slmforge-") as name:
             folder = Path(name)
             for file in files:
                 os.symlink(file.absolute(), folder / file.name)
             self._tokenizer = models.load_tokenizer(folder, chat=False)
-            self._model = models.load(folder, dtype=dtype).to(place).eval()
+            self._model = models.load(folder, dtype=models.answering(place)).to(place).eval()
         self._room = int(getattr(self._model.config, "max_position_embeddings", 2048)) - TOKENS
         self._encoder = Encoder(self._tokenizer, max(self._room, 1))
 

@@ -22,8 +22,7 @@ def on_cpu(model: Any, folder: Path) -> Any:
     """
     if model.device.type == "cpu" or models.parameters(model) > LARGEST:
         return model
-    dtype: Any = torch.bfloat16 if models.use_bf16("auto", torch.device("cpu")) else "auto"
-    return models.load(folder, dtype=dtype).eval()
+    return models.load(folder, dtype=models.answering(torch.device("cpu"))).eval()
 
 
 @torch.inference_mode()

@@ -61,6 +61,16 @@ def use_bf16(precision: Precision, place: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def answering(place: torch.device) -> Any:
+    """The number type to load a model in that only answers: bf16 where it is multiplied natively, else that of its folder.
+
+    A CPU that cannot multiply bf16 gets fp32, in which it answers many times faster than in the bf16 of most folders.
+    """
+    if use_bf16("auto", place):
+        return torch.bfloat16
+    return torch.float32 if place.type == "cpu" else "auto"
+
+
 def moved(batch: dict[str, Any], place: torch.device) -> dict[str, Any]:
     """A batch on a device, with the masks of layers of several kinds."""
     return {key: moved(value, place) if isinstance(value, dict) else value.to(place) for key, value in batch.items()}
