@@ -71,8 +71,8 @@ def test_the_mask_of_a_block_is_the_labels_that_the_trainer_gets(stage: str, sta
     network, tokenizer = models.load(start.path), models.load_tokenizer(start.path)
     objective, draws = objectives.choose(network, tokenizer, cfg.length), Draws(job().weights())
     if stage == "tune":
-        exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws)
-        listed = [*exchanges, *replayed]
+        exchanges, replayed, _ = pieces(objective.encoder, data, cfg, draws, cfg.replay)
+        listed = [*exchanges, *replayed.pieces]
     else:
         texts = batches.mixture(data, cfg.replay, cfg.seed, draws).texts
         listed = [piece for text, source in texts for piece in objective.encoder.document(text, source)]
