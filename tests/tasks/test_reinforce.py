@@ -139,7 +139,7 @@ def scorer(guessing: Model, data: Split) -> RewardModel:
 
 def test_a_trained_reward_model_rewards_and_what_is_right_judges_it(trained: Callable[..., Reinforced], scorer: RewardModel) -> None:
     """Red is liked and often wrong: the reward rises, the judge falls, and that is said."""
-    made = trained(LIKED, {**RIGHT, "weight": 0.0}, scorer=scorer)
+    made = trained(LIKED, {**RIGHT, "weight": 0.0}, scorer=scorer, trainer={"max_steps": 60})
     assert made.trained == ["liked"]
     liked, right = made.watched["liked"], made.watched["right-colour"]
     assert liked.low is not None
