@@ -274,11 +274,11 @@ def test_a_reader_that_crashes_is_told_with_its_file(workplace: Path, monkeypatc
     process = started(file, workplace / "runs", 1)
     killed = False
     while process.poll() is None and not killed:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            busy = any(path.path.endswith(".parquet") for path in child.open_files())
-            if busy:
-                child.send_signal(signal.SIGSEGV)
-                killed = True
+        with suppress(psutil.NoSuchProcess):  # a short-lived one may end between being listed and being asked
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if any(path.path.endswith(".parquet") for path in child.open_files()):
+                    child.send_signal(signal.SIGSEGV)
+                    killed = True
         time.sleep(0.01)
     assert killed
     assert process.wait(timeout=60) != 0
