@@ -139,6 +139,7 @@ def called(*command: str | Path, cwd: Path, runs: Path) -> str:
 WHERE = "import flows, tasks.lib.places as places; print(flows.__file__, places.__file__)"
 
 
+@pytest.mark.long
 def test_the_wheel_works_with_the_source_hidden(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, capture_output=True, check=True)
@@ -160,6 +161,7 @@ def test_the_wheel_works_with_the_source_hidden(tmp_path: Path) -> None:
     assert not list(empty.iterdir())
 
 
+@pytest.mark.long
 def test_an_editable_install_runs_the_checkout(tmp_path: Path) -> None:
     build = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=ROOT, capture_output=True, check=True)

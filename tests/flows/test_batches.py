@@ -262,6 +262,7 @@ def test_answers_that_are_all_too_long_are_a_fault_of_their_dataset_alone(start:
 TWICE = turns.CHATML.replace("message['content'] + '<|im_end|>' }}{% endgen", "message['content'] * 2 + '<|im_end|>' }}{% endgen")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("template", "said"),
     [
@@ -270,7 +271,9 @@ TWICE = turns.CHATML.replace("message['content'] + '<|im_end|>' }}{% endgen", "m
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "no answer behind the question"),
     ],
 )
-def test_a_template_that_repeats_or_leaves_out_the_answer_is_a_fault(template: str, said: str | None, toy: Path, tmp_path: Path) -> None:
+def test_a_template_that_repeats_or_leaves_out_the_answer_is_a_fault(
+    template: str, said: str | None, toy: Path, tmp_path: Path, asked_here: None
+) -> None:
     tokenizer = models.train_tokenizer(["one two three four"], 300)
     tokenizer.chat_template = template
     folder = tmp_path / "model"

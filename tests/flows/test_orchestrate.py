@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT, prefect_api, write_toy
 
+pytestmark = pytest.mark.long
 PROGRAM = '''
 import json, time
 from collections import Counter

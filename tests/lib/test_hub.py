@@ -63,6 +63,7 @@ def ledger(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     return next(line for line in json.loads(done.stdout)["datasets"] if line["name"] == "documents")
 
 
+@pytest.mark.long
 def test_files_are_fetched_once_when_the_hub_may_be_asked_and_then_come_from_the_cache(hub: Hub, cli: Run, workplace: Path) -> None:
     toy_from_hub(workplace, "data/train-*.jsonl")
     refused = cli("check", "toy", **hub.client)
@@ -85,6 +86,7 @@ def test_files_are_fetched_once_when_the_hub_may_be_asked_and_then_come_from_the
     assert json.loads(shown.stdout.splitlines()[0])["id"].startswith("documents:data/train-0.jsonl:")
 
 
+@pytest.mark.long
 def test_one_file_needs_no_list_of_files(hub: Hub, cli: Run, workplace: Path) -> None:
     toy_from_hub(workplace, "data/train-1.jsonl")
     line = ledger(cli("check", "toy", "--json", **hub.client, **ONLINE))
@@ -93,6 +95,7 @@ def test_one_file_needs_no_list_of_files(hub: Hub, cli: Run, workplace: Path) ->
     assert ledger(cli("check", "toy", "--json", **hub.client)) == line
 
 
+@pytest.mark.long
 def test_a_cache_that_may_lack_files_is_not_taken_for_all_of_them(hub: Hub, cli: Run, workplace: Path) -> None:
     toy_from_hub(workplace, "data/train-1.jsonl")
     ledger(cli("check", "toy", "--json", **hub.client, **ONLINE))

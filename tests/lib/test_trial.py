@@ -24,6 +24,7 @@ def test_a_tokenizer_that_is_one_is_usable_with_and_without_a_template(tokenizer
     trial.require_usable_tokenizer(tokenizer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("template", "found"),
     [

@@ -5,6 +5,8 @@ What stands in for the real thing, beside what `test_recipes` says: the answers 
 
 from pathlib import Path
 
+import pytest
+
 from tasks.lib import config
 from tasks.lib.rewards import Rewards
 from tasks.reinforce import Grpo, ReinforceConfig, reinforce
@@ -24,6 +26,7 @@ def test_the_recipe_is_that_of_the_paper() -> None:
     assert found.learning_rate == 1e-6
 
 
+@pytest.mark.long
 def test_the_recipe_learns_to_be_right_on_held_out_prompts(place: Path) -> None:
     written = _written("grpo").reinforce
     method = {**written.method.model_dump(), "generations": 8}

@@ -48,7 +48,7 @@ def tuned(start: Model, data: Split, rate: float = 8e-3, **way: Any) -> Model:
     return tune(TuneConfig(epochs=10, length=128, learning_rate=rate, replay=0, method=method), start, data)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.long) if way.startswith("q") else way for way in WAYS])
 def test_lora_learns_held_out_answers_and_is_merged_as_it_was_trained(
     way: str, start: Model, data: Split, loss: Callable[[Model], float]
 ) -> None:
@@ -62,7 +62,7 @@ def test_lora_learns_held_out_answers_and_is_merged_as_it_was_trained(
     assert not hasattr(models.load(made.path).config, "quantization_config")
 
 
-@pytest.mark.parametrize("way", ["lora", "qlora"])
+@pytest.mark.parametrize("way", ["lora", pytest.param("qlora", marks=pytest.mark.long)])
 def test_with_a_learning_rate_of_zero_lora_learns_nothing(way: str, start: Model, data: Split, loss: Callable[[Model], float]) -> None:
     # four bits alone change the weights, and so the loss, a little
     assert loss(tuned(start, data, rate=0.0, **WAYS[way])) == pytest.approx(loss(start), rel=1e-5 if way == "lora" else 0.05)

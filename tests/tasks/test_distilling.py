@@ -119,6 +119,7 @@ def _apart(student: Any, teacher: Model, data: Split) -> dict[str, float]:
     return {"divergence": float(torch.stack(divergence).mean()), "cosine": float(torch.stack(cosine).mean())}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_each_part_of_the_loss_is_turned_on_by_its_weight(kind: str, data: Split, teachers: dict[str, Model]) -> None:
     budget: dict[str, Any] = {**QUICK, "trainer": {"max_steps": 40}}

@@ -189,7 +189,7 @@ def test_answers_that_are_no_longer_few_are_told_without_their_shares(workplace:
     assert verdict.observed == "the answers are no longer few: they were labels before (distance 1.000)"
 
 
-def test_what_trains_does_not_depend_on_what_is_expected(toy: Path) -> None:
+def test_what_trains_does_not_depend_on_what_is_expected(toy: Path, asked_here: None) -> None:
     before = planned()
     (toy / "expectations.yaml").write_text("tune:\n  - expect_column_values_to_not_be_null: {column: response, severity: warning}\n")
     assert before["check"] == planned()["check"] == "run"

@@ -121,6 +121,7 @@ def test_accumulated_masked_batches_are_one_batch() -> None:
     torch.testing.assert_close(changed[0], changed[1], atol=1e-6, rtol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["distilbert", "modernbert"])  # the others are in the recipes
 def test_a_folder_with_an_encoder_is_a_base_and_learns_by_masks(name: str, data: Split, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(name)

@@ -78,6 +78,7 @@ def test_a_budget_ends_where_there_is_no_more_general_text(start: Model, data: S
     assert 0.5 < tried["reached"] == record.measured["replay_reached"] < tried["replay"] == 0.98
 
 
+@pytest.mark.long
 def test_a_tuning_over_its_budget_is_done_again_with_more_replay(start: Model, data: Split, alive: list[int]) -> None:
     settings = {"replay": 0.0, "epochs": 2, **SHORT}
     held = store.find(tune(TuneConfig(**settings, forgetting=Forgetting(budget=0.0, tries=2, most=0.9)), start, data).id)
@@ -108,6 +109,7 @@ def test_adapters_that_had_a_budget_are_those_that_learned(frozen: Literal["whol
     assert digests.of_file(with_budget.path / "model.safetensors") == digests.of_file(without.path / "model.safetensors")
 
 
+@pytest.mark.long
 def test_adapters_that_are_tried_again_leave_one_model_in_memory(start: Model, data: Split, alive: list[int]) -> None:
     few = {"trainer": {"max_steps": 1}, "learning_rate": 0.1, "warmup": 0.0, "length": 128}
     cfg = TuneConfig(method=Lora(kind="lora", rank=4), forgetting=Forgetting(budget=0.0, tries=2, most=0.9), **few)

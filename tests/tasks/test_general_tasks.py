@@ -102,10 +102,10 @@ def test_texts_are_read_one_after_the_other(tmp_path: Path) -> None:
     assert set(made) == {"general-word", "general-next"}
     text = ("word " * 200).strip()
     tracemalloc.start()
-    general_tasks.write(tmp_path, NAMES, 5, (f"{number} {text}" for number in range(20_000)))
+    general_tasks.write(tmp_path, NAMES, 5, (f"{number} {text}" for number in range(3_000)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 10_000_000, "all of them are 20 MB"
+    assert peak < 2_500_000, "all of them are 3 MB"
 
 
 def test_they_are_scored_beside_the_domains_and_their_rows_are_kept(data: Split, model: Model) -> None:

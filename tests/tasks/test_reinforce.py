@@ -137,6 +137,7 @@ def scorer(guessing: Model, data: Split) -> RewardModel:
     return reward(RewardConfig(length=64, epochs=4, learning_rate=1e-3, precision="fp32"), guessing, data)
 
 
+@pytest.mark.long
 def test_a_trained_reward_model_rewards_and_what_is_right_judges_it(trained: Callable[..., Reinforced], scorer: RewardModel) -> None:
     """Red is liked and often wrong: the reward rises, the judge falls, and that is said."""
     made = trained(LIKED, {**RIGHT, "weight": 0.0}, scorer=scorer, trainer={"max_steps": 60})
@@ -200,6 +201,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_every_setting_changes_what_is_learned(trained: Callable[..., Reinforced]) -> None:
     slight = {"name": "short", "kind": "length", "words": 1, "weight": 0.1}
     digests = [trained(RIGHT, slight, **{**ONCE, **settings}).digest for settings in [{}, *CHANGES]]

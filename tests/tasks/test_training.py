@@ -65,6 +65,7 @@ def test_continued_pretraining_learns_the_domain_in_bits_per_byte(start: Model, 
     assert after < 0.9 * before
 
 
+@pytest.mark.long
 def test_with_a_learning_rate_of_zero_it_learns_nothing(start: Model, data: Split, bits: Callable[[Model], float]) -> None:
     """The same comparison as above fails when nothing can be learned, so it measures learning."""
     idle = pretrain(PretrainConfig(epochs=4, length=128, learning_rate=0.0), start, data)
@@ -130,6 +131,7 @@ def test_quantised_weights_are_int8_and_answer_alike(start: Model, data: Split) 
     assert quantize(QuantizeConfig(), taught).digest == small.digest, "made again, it is the same to the byte"
 
 
+@pytest.mark.long
 def test_two_trainings_from_the_same_start_give_the_same_bytes(
     start: Model, data: Split, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +280,7 @@ def test_rows_that_the_budget_does_not_reach_are_counted_and_shown(start: Model,
     assert (aligned.data["pairs_seen"], aligned.data["pairs_not_reached"]) == (4, aligned.data["pairs"] - 4)
 
 
+@pytest.mark.long
 def test_the_size_of_a_model_is_that_of_its_saved_weights(start: Model, data: Split, tmp_path: Path) -> None:
     """A base in bf16 is trained and saved in fp32: twice the bytes."""
     network = models.load(start.path, dtype=torch.bfloat16)
