@@ -2,7 +2,7 @@
 
 To load them takes three of the four seconds that a `check` of a toy needs, and most of the time of a `draft`. What is forked is
 a process of its own, with its own environment, folder and streams, in which `flows.cli` runs from the beginning. It ends as any
-interpreter does, threads and exit functions included, but takes no modules apart: two thirds of a second. What a
+interpreter does, threads and exit functions included, up to where modules are taken apart: that takes two thirds of a second. What a
 command imports by itself is tested with fresh interpreters, in `test_rooms.py` and `test_adapt.py`.
 
 A request is a line of JSON on stdin, the answer a line on stdout: the exit status.
@@ -16,11 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
-from typing import NoReturn
-
-from tasks.lib import examine
 
 # Prefect is not among them: it reads its environment when it is loaded
 FLOWS = tuple(f"flows.{name}" for name in ("adapt", "add", "checking", "planning", "rlhf", "rows", "screen"))
@@ -66,6 +62,9 @@ class Preloaded:
 
 def main() -> None:
     """Answer requests, each in a child, which ends as its command line does."""
+    status = [1]  # unless the command line says another
+    atexit.register(_leave, status)  # before any library's own: the last registered runs first
+
     from tasks.lib.environment import quiet
 
     before = dict(os.environ)
@@ -81,12 +80,19 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             answers.close()
-            _become(*json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), file=answers)
+            return _become(status, *json.loads(line))
+        _, ended = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(ended), file=answers)
+    return None
 
 
-def _become(words: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> NoReturn:
+def _leave(status: list[int]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status[0])
+
+
+def _become(status: list[int], words: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -94,20 +100,16 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], files: list
         opened = os.open(name, os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(opened, handle)
         os.close(opened)
+    from tasks.lib import examine
+
     examine._ask = examine._answer  # which has loaded the libraries; `test_base_checks.py` asks processes of their own
     sys.argv = ["slmforge", *words]
     from flows.cli import main as slmforge
 
-    status = 1
     try:
         slmforge(args=words, prog_name="slmforge")
     except SystemExit as ended:
-        status = int(ended.code or 0)
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+        status[0] = int(ended.code or 0)
 
 
 if __name__ == "__main__":

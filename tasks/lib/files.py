@@ -25,8 +25,7 @@ from tasks.lib.errors import DataError
 
 MAX_UNPACKED = 20_000_000_000  # bytes that one file may unpack to
 MAX_RATIO, FREE = 1_000, 100_000_000  # more than FREE bytes may not be MAX_RATIO times what was packed
-MAX_MEMBERS = 100_000
-MAX_NAME = 512
+MAX_MEMBERS, MAX_NAME = 100_000, 512
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 PACKED_SUFFIXES = {"gz", "bz2", "xz", "zst"}
 OFFICE = (".xlsx", ".docx")  # zip files that are one document

@@ -271,9 +271,7 @@ TWICE = turns.CHATML.replace("message['content'] + '<|im_end|>' }}{% endgen", "m
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "no answer behind the question"),
     ],
 )
-def test_a_template_that_repeats_or_leaves_out_the_answer_is_a_fault(
-    template: str, said: str | None, toy: Path, tmp_path: Path, asked_here: None
-) -> None:
+def test_a_template_that_repeats_or_leaves_out_the_answer_is_a_fault(template: str, said: str | None, toy: Path, tmp_path: Path) -> None:
     tokenizer = models.train_tokenizer(["one two three four"], 300)
     tokenizer.chat_template = template
     folder = tmp_path / "model"
