@@ -273,12 +273,9 @@ def _write(folder: Path, file: Path, relative: str, entry: dict[str, Any]) -> No
 
 def _copy(file: Path, target: Path) -> None:
     """Copy a file or a folder, which is there only once it is whole."""
-    if not file.is_dir():
-        shutil.copyfile(file, target)
-        return
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as place:
         made = Path(place) / target.name
-        for path, name in propose.files_of(file, str(made)):
+        for path, name in propose.files_of(file, str(made)) if file.is_dir() else [(file, str(made))]:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, name)
         made.rename(target)

@@ -54,7 +54,7 @@ for command in cli_data.COMMANDS:
 @of_flow
 @click.option("--until", metavar="STAGE",
               help="The stage whose model is scored, such as tune [the last that --over is about].")  # fmt: skip
-@click.option("--by", metavar="SCORE", help="The score that trials are compared by [the domain's first task].")
+@click.option("--by", metavar="SCORE", help="The score that trials are compared by [the domain's first task that they have a score of].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def sweep(name: str, over: tuple[str, ...], flow: str, until: str | None, by: str | None, as_json: bool, **order: Any) -> None:
     """Try combinations of settings and compare their scores. What they have in common is made once."""

@@ -42,7 +42,7 @@ def run(asked: Order, flow: str, as_json: bool) -> None:
         preflight.require(job, planner)
     stages = running.stages(page(flow), asked, planner, as_json)
     # put where it is easy to find
-    report = store.publish(f"{asked.domain}-classifier" if flow == "classify" else asked.domain, stages[-1]["id"])
+    report = store.publish(asked.domain, flow, stages[-1]["id"])
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(machines.outcome(asked, flow, stages, report, seconds), indent=1))

@@ -13,6 +13,7 @@ from tasks.lib import config, digests, journal, places, preflight, replacing, st
 from tasks.lib.errors import ConfigError, SlmforgeError, StageError
 from tasks.lib.flow import Flow, Job, Order
 from tasks.lib.score import TaskScore
+from tasks.lib.suite import Task, evaluation_sets
 
 TRIAL = {"slmforge.flow": "sweep trial"}
 BITS = ("domain_bits_per_byte", "general_bits_per_byte")
@@ -52,10 +53,11 @@ def sweep(asked: Order, over: Sequence[str], flow: str, until: str | None, by: s
     _require_difference(flow, grid, trials, jobs)
     for job in jobs:
         preflight.require(job, search.page.plan(job))
-    known = [*BITS, *sorted(str(task["task"]) for task in jobs[0].domain.suite.of_domain().values())]
-    by = by or [*known[len(BITS) :], *known][0]
-    if by not in known:
-        raise ConfigError(f"trials compared by {by!r}", "no such score in the domain", f"one of: {', '.join(known)}")
+    known = [*_tasks(jobs[0]), *BITS]
+    if by is not None and by not in known:
+        raise ConfigError(
+            f"trials compared by {by!r}", f"no such score in the {jobs[0].sources.edition} edition", f"one of: {', '.join(known)}"
+        )
     name = f"sweep-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     writer = tracking.RunWriter(asked.domain, name, None, {"slmforge.flow": "sweep"})
     writer.params({"over": json.dumps(grid), "settings": json.dumps(asked.settings)})
@@ -63,6 +65,7 @@ def sweep(asked: Order, over: Sequence[str], flow: str, until: str | None, by: s
         if not as_json:
             screen.console.print(f"\ntrial {number} of {len(trials)}: {one.sentence}", style="bold", soft_wrap=True)
         _run(search.page, one, tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL), silent=as_json)
+    by = by or next((score for score in known if _best(trials, score)), known[0])
     best = _best(trials, by)
     files = _write(asked.domain, name, trials, best, by)
     for file in files:
@@ -71,7 +74,15 @@ def sweep(asked: Order, over: Sequence[str], flow: str, until: str | None, by: s
     _deliver()
     _show(trials, best, by, files[0], as_json)
     if best is None:
-        raise StageError(f"{len(trials)} trials", f"none has a score of {by}: {trials[0].error}", "correct the fields")
+        found = trials[0].error or "the models have none"
+        raise StageError(f"{len(trials)} trials with a score of {by}", found, "correct the fields, or compare by another score: --by")
+
+
+def _tasks(job: Job[Any]) -> list[str]:
+    """The domain's tasks whose questions this edition has."""
+    sets = evaluation_sets([resolved.dataset for resolved in job.sources.datasets])
+    tasks = [Task.model_validate(task) for task in job.domain.suite.of_domain().values()]
+    return sorted(task.task for task in tasks if sets.keys() >= {*task.sets.values()})
 
 
 def _require_difference(flow: str, grid: dict[str, list[Any]], trials: list[Trial], jobs: list[Job[Any]]) -> None:

@@ -11,7 +11,7 @@ from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Aligned, Model
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
-from tasks.lib.training_config import OWN_FIELDS, TrainingConfig
+from tasks.lib.training_config import OWN_FIELDS, UNSMOOTHED, TrainingConfig
 from tasks.split import Split
 
 Loss = Literal[
@@ -56,6 +56,7 @@ class AlignConfig(TrainingConfig, StageConfig):
     """Preference tuning."""
 
     own_fields: ClassVar[dict[str, str]] = {**OWN_FIELDS, "beta": "beta", "loss_type": "loss"}
+    fixed: ClassVar[dict[str, str]] = UNSMOOTHED
 
     learning_rate: float = Field(default=5e-5, ge=0)
     method: Method = Dpo()

@@ -52,7 +52,7 @@ def distill(out: Path, cfg: DistillConfig, teacher: Model, data: Split, weights:
     depth = master.config.num_hidden_layers
     if cfg.layers >= depth:
         raise ConfigError("distill.layers", f"{cfg.layers}, while the teacher has {depth}", f"set it below {depth}")
-    objective = objectives.choose(master, tokenizer, cfg.length, cfg.mask)
+    objective = objectives.choose(master, tokenizer, cfg.length, cfg.mask, cfg.device)
     encoder, draws = objective.encoder, Draws(weights)
     blocks = objective.blocks(_pieces(objective, data, cfg, draws), cfg.seed)
     master.to(models.device(cfg.device)).eval()

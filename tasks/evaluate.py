@@ -59,7 +59,7 @@ class Scores(Artifact):
     no_untrained: str | None = None  # why that is not measured
 
 
-@stage(version="6", label="model", needs=("models", "scoring", "latency", "quantization", "labels", "baselines"))
+@stage(version="7", label="model", needs=("models", "scoring", "latency", "quantization", "labels", "baselines"))
 def evaluate(out: Path, cfg: EvaluateConfig, suite: Suite, data: Split, model: Model) -> Scores:
     """Score a model on the domain's tasks and on held-out domain and general text.
 
@@ -111,8 +111,11 @@ def _answered(network: Any, tokenizer: Any, row: Row) -> dict[str, str]:
     """A sample: what was asked, what was wanted, and what the model says."""
     from tasks.lib import scoring
 
-    said = scoring.answer(network, tokenizer, row, 40)
-    return {"prompt": scoring.asked({**row, "turns": row.get("history")}), "wanted": row["response"], "answer": said}
+    said, left_out = scoring.answer(network, tokenizer, row, 40)
+    prompt = scoring.asked({**row, "turns": row.get("history")})
+    if left_out:
+        prompt += f"\n[the model had no room for the first {left_out} tokens of this]"
+    return {"prompt": prompt, "wanted": row["response"], "answer": said}
 
 
 def _general(

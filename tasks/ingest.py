@@ -52,7 +52,7 @@ class Counts:
             self.where[place] = {**told, **self.where.get(place, {})}
 
 
-@stage(version="13")
+@stage(version="14")
 def ingest(out: Path, cfg: IngestConfig, sources: Sources) -> Records:
     """Read every dataset of the domain into records; a row that cannot be mapped is set aside by reason.
 

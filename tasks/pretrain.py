@@ -70,7 +70,7 @@ def _attempt(cfg: PretrainConfig, replay: float, model: Model, data: Split, weig
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
     extension = _extended(network, tokenizer, cfg, data) if cfg.new_tokens else None
-    objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask)
+    objective = objectives.choose(network, tokenizer, cfg.length, cfg.mask, cfg.device)
     encoder, draws = objective.encoder, Draws(weights)
     mixed = mixture(data, replay, cfg.seed, draws)
     blocks = objective.blocks(mixed.pieces(encoder), cfg.seed)

@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from tasks.lib.model import Model, Reinforced, RewardModel
 from tasks.lib.records import iterate
 from tasks.lib.rewards import LearnedReward, Rewards
 from tasks.lib.stage import stage
-from tasks.lib.training_config import TrainingConfig
+from tasks.lib.training_config import UNSMOOTHED, TrainingConfig
 from tasks.split import Split
 
 
@@ -48,6 +48,8 @@ Method = Annotated[Grpo | Rloo, Field(discriminator="kind")]
 
 class ReinforceConfig(TrainingConfig, StageConfig):
     """Reinforcement learning; `batch` counts prompts, `length` a prompt with its answer."""
+
+    fixed: ClassVar[dict[str, str]] = UNSMOOTHED
 
     learning_rate: float = Field(default=1e-5, ge=0)
     method: Method = Grpo()
@@ -84,7 +86,7 @@ class ReinforceConfig(TrainingConfig, StageConfig):
         return {"kind": "grpo", **given} if isinstance(given, dict) else given
 
 
-@stage(version="3", needs=("models", "policies"))
+@stage(version="4", needs=("models", "policies"))
 def reinforce(
     out: Path, cfg: ReinforceConfig, model: Model, data: Split, rewards: Rewards, scorer: RewardModel | None = None, weights: Weights = EVEN
 ) -> Reinforced:
@@ -141,11 +143,11 @@ def _constant(network: Any, tokenizer: Any, asked: Any, judge: Any, trained: lis
 
     from tasks.lib import reinforcement
 
-    first = asked.first(reinforcement.SAMPLED)
+    sample = asked.sample(trained, reinforcement.SAMPLED, cfg.seed)
     set_seed(cfg.seed)
-    repeated = [chat for chat in first.chats for _ in range(cfg.method.generations)]
+    repeated = [chat for chat in sample.chats for _ in range(cfg.method.generations)]
     drawn = reinforcement.answered(network, tokenizer, repeated, cfg.answer, cfg.method.temperature)
-    return reinforcement.constant(judge, trained, first, [reinforcement.text(tokenizer, ids) for ids in drawn])
+    return reinforcement.constant(judge, trained, sample, [reinforcement.text(tokenizer, ids) for ids in drawn])
 
 
 def _judges(rewards: Rewards, trained: list[Any], scorer: RewardModel | None) -> list[Any]:

@@ -1,6 +1,7 @@
 """A reward model: scores answers as the preference pairs would have them scored, with TRL."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -10,12 +11,14 @@ from tasks.lib.mixing import EVEN, Draws, Weights, pairs_by_source
 from tasks.lib.model import Model, RewardModel
 from tasks.lib.records import iterate
 from tasks.lib.stage import stage
-from tasks.lib.training_config import TrainingConfig
+from tasks.lib.training_config import UNSMOOTHED, TrainingConfig
 from tasks.split import Split
 
 
 class RewardConfig(TrainingConfig, StageConfig):
     """Training of a reward model."""
+
+    fixed: ClassVar[dict[str, str]] = UNSMOOTHED
 
     learning_rate: float = Field(default=1e-4, ge=0)
     centre: float = Field(default=0.01, ge=0, description="weight of what keeps scores around zero; 0 switches it off")
@@ -28,7 +31,7 @@ def reward(out: Path, cfg: RewardConfig, model: Model, data: Split, weights: Wei
     from tasks.lib.packing import Encoder
 
     tokenizer = models.load_tokenizer(model.path)
-    network = preferences.new_scorer(model.path)
+    network = preferences.new_scorer(model.path, tokenizer)
     encoder, draws = Encoder(tokenizer, cfg.length), Draws(weights)
     pairs, sources = preferences.pairs(encoder, draws.of(iterate(data.path, "preference-train")))
     held, _ = preferences.pairs(Encoder(tokenizer, cfg.length), iterate(data.path, "preference-valid"))

@@ -168,8 +168,8 @@ class _Splitting:
         if other is not None and self._cfg.overlap == "refuse":
             raise DataError(
                 "training rows and evaluation rows that have no question in common",
-                f"it asks the same as the evaluation row {other}: {row['prompt'][:120]!r}",
-                "remove one of the two, or set split.overlap=set-aside",
+                f"it asks the same as the evaluation row {other}",
+                f"remove one of the two (`slmforge rows NAME --id {row['id']}` shows it), or set split.overlap=set-aside",
                 file=row["file"],
                 row=row["row"],
             )

@@ -79,7 +79,7 @@ class Attempt(forgetting.Attempt):
     probes: Sequence[Sequence[int]]
 
 
-@stage(version="7", needs=("models", "objectives", "adapters"))
+@stage(version="8", needs=("models", "objectives", "adapters"))
 def tune(out: Path, cfg: TuneConfig, model: Model, data: Split, weights: Weights = EVEN) -> Model:
     """Fine-tune on prompts and responses, of which the loss sees the responses only, with documents replayed.
 
@@ -106,7 +106,7 @@ def _attempt(cfg: TuneConfig, replay: float, model: Model, data: Split, weights:
     from tasks.lib import adapters, models, objectives
 
     network, tokenizer = models.load(model.path), models.load_tokenizer(model.path)
-    objective = objectives.choose(network, tokenizer, cfg.length)
+    objective = objectives.choose(network, tokenizer, cfg.length, device=cfg.device)
     if isinstance(cfg.method, Lora):
         m = cfg.method
         set_seed(cfg.seed)

@@ -35,8 +35,8 @@ def _added(first: Any, found: Any) -> Any:
     result["unexpected_percent"] = 100 * failing / judged if judged else None
     if "missing_count" in result:
         result |= {
-            "missing_percent": 100 * result["missing_count"] / rows,
-            "unexpected_percent_total": 100 * failing / rows,
+            "missing_percent": 100 * result["missing_count"] / rows if rows else None,
+            "unexpected_percent_total": 100 * failing / rows if rows else None,
             "unexpected_percent_nonmissing": result["unexpected_percent"],
         }
     values: dict[str, Any] = {}

@@ -45,21 +45,22 @@ class Masked(TrainerCallback):
         return {**batch, "input_ids": ids, "labels": labels}
 
 
-def masked_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-    """Cross entropy in nats a masked token.
+def masked_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None, smoothing: float = 0.0) -> torch.Tensor:
+    """Cross entropy in nats a masked token; `smoothing` is the share of the label that all tokens get alike (Szegedy et al., 2016).
 
     `num_items_in_batch` counts the labels of all batches whose gradients are added up. Not every model of the library
     divides its own loss by it, although the Trainer then counts on that.
     """
     here = labels != IGNORED
-    loss = F.cross_entropy(outputs.logits[here].float(), labels[here], reduction="sum")
+    loss = F.cross_entropy(outputs.logits[here].float(), labels[here], reduction="sum", label_smoothing=smoothing)
     return loss / torch.as_tensor(here.sum() if num_items_in_batch is None else num_items_in_batch, device=loss.device).clamp(min=1)
 
 
-def class_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+def class_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None, smoothing: float = 0.0) -> torch.Tensor:
     """Cross entropy in nats a row; `num_items_in_batch` counts the rows of all batches whose gradients are added up."""
-    loss = F.cross_entropy(outputs.logits.float(), labels, reduction="sum")
-    return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+    loss = F.cross_entropy(outputs.logits.float(), labels, reduction="sum", ignore_index=IGNORED, label_smoothing=smoothing)
+    rows = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+    return loss / torch.as_tensor(rows, device=loss.device).clamp(min=1)
 
 
 @dataclass(frozen=True)

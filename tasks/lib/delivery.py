@@ -3,6 +3,8 @@
 import json
 import os
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -89,7 +91,11 @@ def deliver(*, wait: bool = True, here: bool = False) -> int:
 
 def _try(file: spool.SpoolFile, server: str, away: dict[str, Exception]) -> None:
     """Deliver one file; note its server in `away` when it cannot be reached."""
-    mlflow = tracking_store.client(server)
+    try:
+        mlflow = tracking_store.client(server)
+    except AWAY as error:  # a database is connected to at once
+        away[server] = error
+        return
     try:
         _Delivery(mlflow, file).run()
     except HeldUpError as reason:
@@ -99,6 +105,21 @@ def _try(file: spool.SpoolFile, server: str, away: dict[str, Exception]) -> None
             file.hold_up(first_line(error))
         else:
             away[server] = error
+
+
+@contextmanager
+def sending(what: str) -> Iterator[None]:
+    """What the store of files says, as MLflow's errors or as a reason to wait: a client speaks to a bucket by itself.
+
+    Raises:
+        HeldUpError: for an error of the bucket's own library, or because that library is not installed.
+    """
+    try:
+        yield
+    except AWAY:
+        raise
+    except Exception as error:  # of boto3, botocore, an import: each has errors of its own, and none is known here
+        raise HeldUpError(f"{what} cannot be sent to the store of MLflow's files: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:
@@ -222,7 +243,8 @@ class _Delivery:
     def _send_file(self, run: str | None, event: spool.Event) -> None:
         """Send a file; one that cannot be read any more is named on the run, and the rest goes on."""
         if os.access(event["path"], os.R_OK):
-            self._mlflow.log_artifact(run, event["path"], event["folder"] or None)
+            with sending(event["path"]):
+                self._mlflow.log_artifact(run, event["path"], event["folder"] or None)
         else:
             self._mlflow.set_tag(run, f"slmforge.lost_file.{Path(event['path']).name}", event["path"][:5000])
 

@@ -17,7 +17,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 
-from tasks.lib import places, servers
+from tasks.lib import places, servers, tracking
 from tasks.lib.environment import QUIET
 from tasks.lib.errors import StageError
 from tasks.lib.flow import Order
@@ -53,6 +53,8 @@ def deployment(order: Order, cron: str) -> RunnerDeployment:
     environment = {name: os.environ.get(name, value) for name, value in QUIET.items() if name != TOLD_THERE}
     environment |= {name: os.environ[name] for name in KEPT if name in os.environ}
     environment["SLMFORGE_RUNS"] = str(places.runs())
+    if "MLFLOW_TRACKING_URI" in environment:  # a password is not for everybody who may read deployments
+        environment["MLFLOW_TRACKING_URI"] = tracking.server()
     return RunnerDeployment.from_entrypoint(
         ENTRYPOINT,
         name=order.domain,

@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 import tempfile
+import urllib.parse
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where --json prints JSON and nothing else
     # faults are told once, by us; Prefect's run pages keep the tracebacks of those that are not of data or settings
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -55,6 +57,19 @@ def quiet() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _out_of_the_address()
+
+
+def _out_of_the_address() -> None:
+    """Take name and password out of the address of an MLflow server, which is told in messages and kept; its client finds them elsewhere too."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if "@" not in given or not given.startswith(("http://", "https://")):
+        return
+    address = urllib.parse.urlsplit(given)
+    os.environ["MLFLOW_TRACKING_URI"] = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+    for name, value in (("USERNAME", address.username), ("PASSWORD", address.password)):
+        if value is not None:
+            os.environ[f"MLFLOW_TRACKING_{name}"] = urllib.parse.unquote(value)
 
 
 def keep_heap() -> bool:

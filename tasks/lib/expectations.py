@@ -25,10 +25,10 @@ from tasks.lib import (
 )
 from tasks.lib.batch_results import KEPT, Results, merge, suite_result, trimmed
 from tasks.lib.environment import muted
-from tasks.lib.errors import ConfigError
+from tasks.lib.errors import ConfigError, StageError
 from tasks.lib.expectations_result import SEVERITIES, Verdict
 from tasks.lib.frames import Frames
-from tasks.lib.parts import MANY, afforded, in_order
+from tasks.lib.parts import MANY, MEMORY, WorkerDiedError, afforded, in_order
 from tasks.lib.records import ROLES, withheld
 
 # a fingerprint of every batch, in its markers, costs as much as a check, and nobody looks at it
@@ -80,7 +80,10 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
             jobs = [(folder, role, suites[role], sensitive, shard) for shard in range(frames.shards)]
             judging_each = in_order(_judge_shard, jobs, workers or afforded("check"), elsewhere=False)
             by_row = progress.rows(judging_each, f"check {role}", len(jobs), " files")
-        result = judging.judge(suite, by_row)
+        try:
+            result = judging.judge(suite, by_row)
+        except WorkerDiedError as error:
+            raise _died(role) from error
         judged = [_verdict(role, found, sensitive) for found in result.results]
         places = frames.places({identifier for verdict in judged for identifier in verdict.failing_ids})
         verdicts += [v.model_copy(update={"failing_at": [places[one] for one in v.failing_ids if one in places]}) for v in judged]
@@ -90,6 +93,15 @@ def judge(folder: Path, suites: Suites, sensitive: list[str], docs: Path | None,
     if docs is not None and kept:  # without anything to judge there are no pages
         data_docs.write(context, docs)
     return verdicts
+
+
+def _died(role: str) -> StageError:
+    found = f"a process that judged them crashed, was killed, or found no more than {MEMORY / 1e9:.0f} GB of memory"
+    return StageError(
+        f"the expectations on rows of role {role!r}, judged",
+        found,
+        "set `check.workers: 1`, or run the command again where there is memory",
+    )
 
 
 def _context() -> Any:

@@ -30,7 +30,7 @@ def not_measured(kind: Architecture) -> dict[str, str]:
 
 def masked_losses(model: Any, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]], length: int) -> dict[str, float]:
     """Nats a masked token of each kind of held-out text, under the same masks for every model; no entry without texts."""
-    objective = objectives.choose(model, tokenizer, heads.text_length(model, length))
+    objective = objectives.choose(model, tokenizer, heads.text_length(model, length), device=str(model.device))
     losses = {kind: objective.loss_of(model, found) for kind, found in texts.items()}
     return {kind: round(loss, 5) for kind, loss in losses.items() if loss is not None}
 

@@ -57,7 +57,7 @@ def use_bf16(precision: Precision, place: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if place.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 

@@ -55,6 +55,7 @@ class Objective:
     layout: Layout
     tokenizer: PreTrainedTokenizerBase
     mask: float
+    device: str
 
     def blocks(self, pieces: Iterable[dict[str, Any]], seed: int) -> Dataset:
         """Pieces as blocks, in the layout of the model."""
@@ -83,7 +84,7 @@ class Objective:
             return None
         blocks = blocks.select(range(min(HELD_OUT, len(blocks))))
         place = network.device
-        network.to(models.device("auto"))
+        network.to(models.device(self.device))
         loss = _mean_loss(network, blocks, self.collate(FIXED), masked=self.name == "masked")
         network.to(place)
         return loss
@@ -118,8 +119,8 @@ def _mean_loss(model: Any, blocks: Dataset, collate: Any, *, masked: bool, batch
     return total / max(1, count)
 
 
-def choose(network: Any, tokenizer: PreTrainedTokenizerBase, length: int, mask: float = 0.15) -> Objective:
-    """The objective of a model: masked tokens of an encoder, the next token of a decoder.
+def choose(network: Any, tokenizer: PreTrainedTokenizerBase, length: int, mask: float = 0.15, device: str = "auto") -> Objective:
+    """The objective of a model: masked tokens of an encoder, the next token of a decoder; losses are measured on `device`.
 
     Raises:
         ConfigError: for an encoder whose tokenizer has no mask, or a block longer than the model's positions.
@@ -129,7 +130,7 @@ def choose(network: Any, tokenizer: PreTrainedTokenizerBase, length: int, mask: 
         raise ConfigError("masked pretraining of an encoder", "a tokenizer without a mask token", "use the tokenizer of the model")
     encoder = (MaskedEncoder if masked else Encoder)(tokenizer, length)
     layout = layout_for(network, tokenizer.pad_token_id, length, causal=not masked)
-    return Objective("masked" if masked else "causal", encoder, layout, tokenizer, mask)
+    return Objective("masked" if masked else "causal", encoder, layout, tokenizer, mask, device)
 
 
 def kind(network: Any) -> architecture.Architecture:

@@ -139,7 +139,7 @@ def run_order(page: Flow[Any], order: Order) -> State[Any]:
                 preflight.require(job, planner)  # who runs `adapt` by hand was told before Prefect started
             artifact = page.under(PrefectTasks(Direct(current)), job)
             if artifact.stage == "report":
-                store.publish(order.domain, artifact.id)  # a scheduled run has nobody who would do it afterwards
+                store.publish(order.domain, page.name, artifact.id)  # a scheduled run has nobody who would do it afterwards
             _summarise(current, artifact)
     made = sum(event.state == "made" for event in current.events)
     return Completed(message=f"{made} stages made", data={"outcome": "adapted", "artifact": artifact.id, "digest": artifact.digest})

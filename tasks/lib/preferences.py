@@ -160,7 +160,7 @@ def reward_lesson(job: Job, work: str) -> Lesson:
     return Lesson(CountingReward(job.model, args, **given), curve, "pairs")
 
 
-def new_scorer(folder: Path) -> PreTrainedModel:
+def new_scorer(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A causal model's body with a head of one score, which is zero: before it has learned, it prefers nothing."""
     with suppress_seqcls_warning():  # that the head is new is what is wanted
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
@@ -169,6 +169,7 @@ def new_scorer(folder: Path) -> PreTrainedModel:
     head = next(module for name, module in model.named_modules() if name in ("score", "classifier"))
     for weight in head.parameters():
         torch.nn.init.zeros_(weight)
+    model.config.pad_token_id = tokenizer.pad_token_id  # a score is read at the last token that is no padding
     return model
 
 

@@ -48,14 +48,13 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
         if found is not None:
             return Registered(str(found.version), str(found.run_id), str(found.tags.get(TAG, "")))
         run = _run(mlflow_client, name)
-        with tempfile.TemporaryDirectory() as work:
-            packed = Path(work) / "model"
-            mlflow.transformers.save_model(str(folder), str(packed), task=TASKS[architecture.of(folder)], pip_requirements=_requirements())
-            # MLflow takes the folder for a repository of a hub and sends readers to its licence there; no such page exists,
-            # and the licences of what went in are in the lineage. Files of the model itself lie one folder deeper
-            (packed / "LICENSE.txt").unlink(missing_ok=True)
-            mlflow_client.log_artifacts(run, str(packed), "model")
-        mlflow_client.log_artifacts(run, str(evidence), EVIDENCE)
+        # beside the evidence: /tmp may be smaller than a model, and what a kill leaves here goes with the stage's folder
+        with tempfile.TemporaryDirectory(prefix=".", dir=evidence) as work:
+            packed = _packed(folder, Path(work) / "model")
+            with delivery.sending(f"the model {name!r}"):
+                mlflow_client.log_artifacts(run, str(packed), "model")
+        with delivery.sending(f"the evidence of {name!r}"):
+            mlflow_client.log_artifacts(run, str(evidence), EVIDENCE)
         try:
             mlflow_client.create_registered_model(name)
         except MlflowException as error:
@@ -63,6 +62,18 @@ def register(name: str, folder: Path, evidence: Path, tags: dict[str, str]) -> R
                 raise
         made = mlflow_client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags=tags)
         return Registered(str(made.version), run, tags[TAG])
+
+
+def _packed(folder: Path, place: Path) -> Path:
+    """A model folder as MLflow's own format has it."""
+    try:
+        mlflow.transformers.save_model(str(folder), str(place), task=TASKS[architecture.of(folder)], pip_requirements=_requirements())
+    except OSError as error:  # of this machine, and not of MLflow's server
+        raise StageError(f"a copy of {folder} in {place.parent}", str(error), "see whether the disk is full") from error
+    # MLflow takes the folder for a repository of a hub and sends readers to its licence there; no such page exists,
+    # and the licences of what went in are in the lineage. Files of the model itself lie one folder deeper
+    (place / "LICENSE.txt").unlink(missing_ok=True)
+    return place
 
 
 def fetch(found: Registered, name: str, place: Path) -> None:
@@ -91,7 +102,7 @@ def fetch(found: Registered, name: str, place: Path) -> None:
 @contextmanager
 def _said(asked: str) -> Iterator[None]:
     """MLflow's errors as ours: whether to wait for it, or to put something right there."""
-    where = f"{asked} in {tracking_store.tracking_uri()}"
+    where = f"{asked} in {tracking.server() or tracking_store.tracking_uri()}"
     try:
         yield
     except delivery.HeldUpError as error:

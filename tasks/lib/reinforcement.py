@@ -1,5 +1,8 @@
 """Learning from rewards: the questions, the rewards of answers, and a watch on prompts that no training saw."""
 
+import itertools
+import math
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -33,6 +36,14 @@ class Questions:
     def first(self, count: int) -> "Questions":
         """The first so many."""
         return Questions(self.rows[:count], self.chats[:count])
+
+    def sample(self, rewards: Sequence[Any], count: int, seed: int) -> "Questions":
+        """About `count` drawn at random, as many for each reward as for any other, and at least one."""
+        order = random.Random(seed).sample(range(len(self.rows)), len(self.rows))
+        each, taken = math.ceil(count / len(rewards)), dict[int, None]()
+        for reward in rewards:
+            taken |= dict.fromkeys(itertools.islice((place for place in order if reward.applies(self.rows[place])), each))
+        return Questions([self.rows[place] for place in taken], [self.chats[place] for place in taken])
 
     def share(self, rank: int, count: int) -> "Questions":
         """Every `count`-th from the `rank`-th on."""

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from tasks.lib import chats, models, progress
 from tasks.lib.asking import Asked
 from tasks.lib.errors import ConfigError
-from tasks.lib.packing import Encoder
+from tasks.lib.packing import Encoder, chat_ids
 from tasks.lib.paired import marks
 from tasks.lib.records import Row
 from tasks.lib.score import TaskScore, interval
@@ -207,10 +207,11 @@ def bits_per_byte(
 ) -> float | None:
     """Negative log2-likelihood of texts, divided by their UTF-8 bytes; None without texts.
 
-    Each text is cut into windows of `length` tokens; every window starts anew behind the
-    begin-of-text token, so that all tokens are scored.
+    Each text is cut into windows of `length` tokens, or of as many as the model has positions for; every window starts
+    anew behind the begin-of-text token, so that all tokens are scored.
     """
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    length = min(length, _positions(model) - 1)  # the token that begins a window has a position too
     windows: list[list[int]] = []
     size = 0
     for text in texts:
@@ -245,10 +246,16 @@ def _nats(model: Any, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]])
 
 
 @torch.inference_mode()
-def answer(model: Any, tokenizer: PreTrainedTokenizerBase, row: Row, tokens: int) -> str:
-    """A greedy answer to a row's prompt under its system message, as in training."""
-    chat = Encoder(tokenizer, _positions(model)).messages(row)[:-1]
-    inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    inputs = inputs.to(model.device)
-    made = model.generate(**inputs, do_sample=False, max_new_tokens=tokens, pad_token_id=tokenizer.pad_token_id)
-    return str(tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+def answer(model: Any, tokenizer: PreTrainedTokenizerBase, row: Row, tokens: int) -> tuple[str, int]:
+    """A greedy answer of at most `tokens` tokens to a row's prompt under its system message, as in training.
+
+    Returns:
+        The answer, and how many tokens at the prompt's beginning the model had no positions for.
+    """
+    room = _positions(model) - tokens
+    asked_ids = chat_ids(tokenizer, Encoder(tokenizer, room).messages(row)[:-1], generation=True)
+    ids = torch.tensor([asked_ids[-room:]], device=model.device)
+    made = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, pad_token_id=tokenizer.pad_token_id
+    )
+    return str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)).strip(), len(asked_ids) - ids.shape[1]

@@ -58,8 +58,8 @@ class Blanks(Dataset[dict[str, Any]]):
         if index >= 0:
             return row
         blank = {**row, NUMBER: BLANK}
-        if isinstance(row.get("labels"), list):
-            blank["labels"] = [IGNORED] * len(row["labels"])
+        if "labels" in row:  # one for each token, or the one of a classified text
+            blank["labels"] = [IGNORED] * len(row["labels"]) if isinstance(row["labels"], list) else IGNORED
         return blank
 
 

@@ -12,6 +12,7 @@ from tasks.lib.config import RUNTIME, Declared
 from tasks.lib.domain import Dataset, Domain, Edition
 from tasks.lib.errors import DataError, SlmforgeError, all_of
 from tasks.lib.origins import BuiltinSource, HubSource, ObjectSource, PathSource, PublishedSource, QuerySource, SubsetSource
+from tasks.lib.records import SURROGATE
 
 
 class SourceFile(Declared):
@@ -196,6 +197,8 @@ def matched(folder: Path, pattern: str, name: str) -> list[Path]:
     files = sorted({file.resolve() for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)})
     if not all(file.is_relative_to(home) for file in files):
         raise _leaves(card, name, pattern)
+    if odd := next((str(file) for file in files if SURROGATE.search(str(file))), None):
+        raise DataError(f"dataset {name!r}: files with names in UTF-8", repr(odd), "rename the file, or its folder", file=card)
     if not files or not all(file.is_file() for file in files):
         raise DataError(f"dataset {name!r}: {pattern}", "no such file", "add the file, or correct its path in domain.yaml", file=card)
     return files

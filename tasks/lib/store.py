@@ -211,10 +211,10 @@ def content_digest(files: list[FileEntry], facts: dict[str, Any]) -> str:
     return digests.of_value({"files": content, "facts": facts})
 
 
-def publish(domain: str, report: str) -> Path:
-    """Put a report artifact's page where it is easy to find: the domain's last one."""
+def publish(domain: str, flow: str, report: str) -> Path:
+    """Put a report artifact's page where it is easy to find: the domain's last one, a classifier's under a name of its own."""
     file = root() / report / VIEW / "report.html"
-    place = places.runs() / "reports" / f"{domain}.html"
+    place = places.runs() / "reports" / f"{domain}{'-classifier' if flow == 'classify' else ''}.html"
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.is_file() or place.read_bytes() != file.read_bytes():
         replacing.replace({place: file.read_text(encoding="utf-8")})

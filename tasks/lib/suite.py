@@ -170,6 +170,11 @@ class Task(Declared):
         return any(OF_CHOICES & set(fields(template)) for template in templates)
 
 
+def evaluation_sets(datasets: Sequence[Any]) -> dict[str, bool]:
+    """The evaluation sets that datasets of a card make, and whether their rows have choices."""
+    return {f"{d.name}{'-heldout' if d.role == 'tune' else ''}": bool(d.choices) for d in datasets if d.role == "eval" or d.holdout}
+
+
 def read(folder: Path, datasets: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """The evaluation tasks of a domain folder by file name, checked as far as can be without data.
 
@@ -181,7 +186,7 @@ def read(folder: Path, datasets: Sequence[Any]) -> dict[str, dict[str, Any]]:
         ConfigError: naming the file and the key that is unknown, not allowed, or does not fit the card.
     """
     _refuse_unread(folder)
-    sets = {f"{d.name}{'-heldout' if d.role == 'tune' else ''}": bool(d.choices) for d in datasets if d.role == "eval" or d.holdout}
+    sets = evaluation_sets(datasets)
     tasks: dict[str, dict[str, Any]] = {}
     named: dict[str, Path] = {}
     for file in sorted((folder / "eval").glob("*.yaml")):

@@ -141,6 +141,8 @@ def xlsx(file: Readable, dataset: Dataset) -> Iterator[Numbered]:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
             formulas = openpyxl.load_workbook(path, read_only=True) if _has_formulas(path) else None
             with closing(book), nullcontext() if formulas is None else closing(formulas):
+                for sheet in (*book.worksheets, *(formulas.worksheets if formulas else ())):
+                    sheet.reset_dimensions()  # what a sheet says of its size may be less than it holds, and would cut it
                 sheet = _chosen(book, file, dataset)
                 yield from _sheet(sheet, None if formulas is None else formulas[sheet.title], file, dataset)
         except XLSX_FAULTS as error:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
 from tasks.lib import places
+from tasks.lib.errors import ConfigError
 
 V = TypeVar("V")
 UNNAMEABLE = re.compile(r"[^/\w.\- :]")  # MLflow's rule for the names of metrics, parameters and tags
 NAME_LENGTH = 240  # MLflow takes 250
+NO_SCHEME = re.compile(r"[\w.-]+:\d+(/|$)")
 
 
 def spool() -> Path:
@@ -30,12 +32,23 @@ def spool() -> Path:
 
 
 def server() -> str:
-    """`MLFLOW_TRACKING_URI` as a spool file may keep it, without a password and with a whole path; "" for the default store."""
+    """`MLFLOW_TRACKING_URI` as a spool file may keep it, without a password and with a whole path; "" for the default store.
+
+    Raises:
+        ConfigError: for a host and a port alone, which MLflow takes for a kind of store, or for a folder.
+    """
     given = os.environ.get("MLFLOW_TRACKING_URI", "")
     if given.startswith("sqlite:///"):
         return f"sqlite:///{Path(given.removeprefix('sqlite:///')).absolute()}"
+    if NO_SCHEME.match(given):
+        raise ConfigError(
+            "MLFLOW_TRACKING_URI with the address of a server", f"{given!r}, which does not say how to speak to it", f"write http://{given}"
+        )
     address = urllib.parse.urlsplit(given)
-    return given if "@" not in address.netloc else address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+    if "@" not in address.netloc and "password" not in address.query:
+        return given
+    query = "&".join(part for part in address.query.split("&") if not part.lower().startswith("password="))
+    return address._replace(netloc=address.netloc.rpartition("@")[2], query=query).geturl()
 
 
 class RunWriter:

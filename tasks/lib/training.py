@@ -4,6 +4,7 @@ import itertools
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,9 +72,12 @@ def arguments(
         **rank.arguments(cpu=place.type == "cpu", bf16=bf16),
     }
     try:
-        return kind(**{**chosen, **cfg.trainer})
+        made = kind(**{**chosen, **cfg.trainer})
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"trainer settings for {kind.__name__}: {cfg.trainer}", str(error), "correct `trainer:`") from error
+    # one device was asked for: the library would spread every batch over all accelerators that it sees (DataParallel)
+    made._n_gpu = min(made.n_gpu, 1)
+    return made
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,11 @@ def blocks_lesson(job: Job, work: str) -> Lesson:
         own = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
         args = arguments(SFTConfig, cfg, len(blocks), work, filled=filled, **own)
         given = {"data_collator": collate, "train_dataset": blocks, "processing_class": job.tokenizer, "callbacks": [curve]}
-        return Lesson(PlainLossSFT(job.model, args, **given), curve, "tokens")
+        trainer = PlainLossSFT(job.model, args, **given)
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:  # TRL rounds adapters on a quantised model to bf16, in which small steps are lost
+                weight.data = weight.data.float()
+        return Lesson(trainer, curve, "tokens")
     args = arguments(TrainingArguments, cfg, len(blocks), work, filled=filled)
     kind: Any = CountingTrainer
     if distill:
@@ -196,7 +204,7 @@ def blocks_lesson(job: Job, work: str) -> Lesson:
     told = [curve, collate] if isinstance(collate, Masked) else [curve]
     given = {"data_collator": collate, "train_dataset": blocks, "callbacks": told, **distill}
     if collation.loss is not None:
-        given["compute_loss_func"] = collation.loss
+        given["compute_loss_func"] = partial(collation.loss, smoothing=args.label_smoothing_factor)
     return Lesson(kind(job.model, args, **given), curve, "tokens")
 
 

@@ -31,7 +31,10 @@ FIXED = {
     **dict.fromkeys(("assistant_only_loss", "completion_only_loss"), "the loss sees the answers only, in any case"),
     **dict.fromkeys(("ddp_backend", "accelerator_config"), "it follows from `devices`, `parallel` and `device`"),
     "precompute_ref_log_probs": "the reference is asked once, before the training",
+    "dataloader_drop_last": "no row is left out without being counted",
 }  # fmt: skip
+# of methods with a loss of their own, which takes no notice of it
+UNSMOOTHED = {**FIXED, "label_smoothing_factor": "the loss of this stage has no labels to smooth"}
 
 LIBRARY_NAMES = {"constant": "constant_with_warmup"}  # the library's `constant` has no warm-up
 
@@ -109,6 +112,13 @@ class TrainingConfig(Declared):
                 f"set `devices: {fitting}`, or make `batch` a multiple of {devices} (another batch is another result)",
             )
 
+    @field_validator("device")
+    @classmethod
+    def _of_no_number(cls, given: str) -> str:
+        if ":" in given:  # which the library's trainers do not heed
+            raise ValueError(f"{given!r} names one of several; write {given.partition(':')[0]!r}, and choose with CUDA_VISIBLE_DEVICES")
+        return given
+
     @field_validator("trainer")
     @classmethod
     def _not_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +127,8 @@ class TrainingConfig(Declared):
                 raise ValueError(f"{key!r} would contradict `{cls.own_fields[key]}:`; write `{cls.own_fields[key]}:` beside `trainer:`")
             if key in cls.fixed:
                 raise ValueError(f"{key!r} cannot be set: {cls.fixed[key]}; remove it")
+        if given.get("train_sampling_strategy") == "group_by_length":
+            raise ValueError("'train_sampling_strategy' group_by_length would be another order on several devices; remove it")
         steps = given.get("max_steps", 1)
         if type(steps) is not int or steps < 1:
             raise ValueError(f"'max_steps' is {steps!r}; write a whole number from 1, or `epochs:` or `tokens:` in its place")

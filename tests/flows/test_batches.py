@@ -104,7 +104,7 @@ def test_the_mask_of_a_pair_is_that_of_the_trainer(kind: str, start: Model, data
     rows = preferences.Dataset.from_list(made[:3])
     if kind == "kto":
         rows = preferences.unpair_preference_dataset(rows)
-    network = preferences.new_scorer(start.path) if kind == "reward" else models.load(start.path)
+    network = preferences.new_scorer(start.path, tokenizer) if kind == "reward" else models.load(start.path)
     lesson = {"dpo": preferences.dpo_lesson, "kto": preferences.kto_lesson, "reward": preferences.reward_lesson}[kind]
     trainer = lesson(Training(lesson, network, tokenizer, rows, cfg, {}), str(tmp_path)).trainer
     batch = trainer.data_collator(list(trainer.train_dataset))

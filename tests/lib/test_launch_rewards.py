@@ -33,7 +33,7 @@ HELD = 41  # held-out prompts, an odd number: shares differ
 
 def scorer(folder: Path) -> Any:
     models.save(model(), TOKENIZER, folder)
-    return preferences.new_scorer(folder)
+    return preferences.new_scorer(folder, TOKENIZER)
 
 
 def preferring(what: str, network: Any, cfg: TrainingConfig) -> Learned:
