@@ -252,7 +252,7 @@ def answer(model: Any, tokenizer: PreTrainedTokenizerBase, row: Row, tokens: int
     Returns:
         The answer, and how many tokens at the prompt's beginning the model had no positions for.
     """
-    room = _positions(model) - tokens
+    room = max(1, _positions(model) - tokens)
     asked_ids = chat_ids(tokenizer, Encoder(tokenizer, room).messages(row)[:-1], generation=True)
     ids = torch.tensor([asked_ids[-room:]], device=model.device)
     made = model.generate(

@@ -5,7 +5,10 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -23,6 +26,7 @@ from tasks.lib import digests, domain, readers
 from tasks.lib.errors import DataError
 from tasks.lib.rows import SourceRow
 from tasks.lib.sources import ResolvedDataset, SourceFile
+from tests.conftest import ROOT
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SAID = ("--licence", "CC0-1.0", "--kind", "user", "--yes")
@@ -204,3 +208,27 @@ def test_a_text_that_is_a_table_is_proposed_as_one(legal: Path, workplace: Path)
     assert entry(legal, "a")["format"] == "tsv"
     assert "looks like a table" in done.output
     assert [row.columns for row in read("a")[1]] == ROWS
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from flows import add
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+add._copy(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_copy_that_cannot_be_finished_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    """A second try would find half a file, and take it for another dataset's."""
+    given = tmp_path / "given" / "rows.csv"
+    given.parent.mkdir()
+    given.write_text("q,a\n" * 20_000)
+    (tmp_path / "data").mkdir()
+    source = given if kind == "file" else given.parent
+    command = [sys.executable, "-c", FULL_DISK, str(source), str(tmp_path / "data" / source.name)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert list((tmp_path / "data").iterdir()) == []

@@ -31,6 +31,7 @@ def test_a_domain_gets_its_classifier_and_a_report_that_says_what_is_not_measure
     made = cli("classify", "toy", *QUICK)
     assert made.returncode == 0, made.stderr + made.stdout
     assert "toy-classifier version 1" in made.stdout
+    assert [file.name for file in (workplace / "runs/reports").glob("*.html")] == ["toy-classifier.html"], "a decoder's report is another"
     page = (workplace / "runs" / "reports" / "toy-classifier.html").read_text()
     assert "naming the most frequent label of training alone scores" in page
     assert "bits per byte of the classifier model: a model that names one of its labels" in page

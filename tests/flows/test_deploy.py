@@ -105,6 +105,15 @@ def test_a_deployment_cancels_what_is_due_while_a_run_goes_on_and_tells_nobody_o
     assert made.job_variables["working_dir"] == str(workplace)
 
 
+def test_a_deployment_holds_no_password(toy: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.lib import deployments
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s3cr3t@db.example/mlflow")
+    made = deployments.deployment(Order("toy"), "0 3 * * 1").job_variables
+    assert made["env"]["MLFLOW_TRACKING_URI"] == "postgresql://db.example/mlflow"
+    assert "s3cr3t" not in str(made)
+
+
 AS_A_WORKER_DOES = """
 import logging
 from flows.served import retrain

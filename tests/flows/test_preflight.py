@@ -9,6 +9,8 @@ import pytest
 from tasks.align import AlignConfig
 from tasks.lib import examine, preflight
 from tasks.lib.training_config import FIXED, OWN_FIELDS, TrainingConfig
+from tasks.reinforce import ReinforceConfig
+from tasks.reward import RewardConfig
 from tasks.tune import TuneConfig
 from tests.conftest import Run
 
@@ -104,6 +106,27 @@ def test_a_key_that_has_a_field_here_or_cannot_be_set_is_refused_when_it_is_read
 def test_a_stage_refuses_its_own_beside_those_of_all(kind: type[TrainingConfig], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         kind(trainer={key: 1})
+
+
+@pytest.mark.parametrize("kind", [AlignConfig, RewardConfig, ReinforceConfig])
+def test_smoothing_of_labels_is_refused_where_a_loss_has_none(kind: type[TrainingConfig]) -> None:
+    with pytest.raises(ValueError, match="no labels to smooth"):
+        kind(trainer={"label_smoothing_factor": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"dataloader_drop_last": True}, "no row is left out"), ({"train_sampling_strategy": "group_by_length"}, "another order")],
+)
+def test_what_would_differ_between_one_device_and_several_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TrainingConfig(trainer=given)
+    assert TrainingConfig(trainer={"train_sampling_strategy": "sequential"}).trainer
+
+
+def test_a_device_with_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"write 'cuda'.*CUDA_VISIBLE_DEVICES"):
+        TrainingConfig(device="cuda:1")
 
 
 @pytest.mark.parametrize("steps", [0, -1, "many", 2.5, True])

@@ -176,7 +176,7 @@ def test_nobody_waits_for_a_server_whose_process_is_gone() -> None:
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
     write_toy(tmp_path)
     port = servers.free_port()
-    uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    uri = {"MLFLOW_TRACKING_URI": f"http://user:s3cr3t@127.0.0.1:{port}"}
     server = start_mlflow(tmp_path, port)
     process = popen(tmp_path, "adapt", "toy", "register.name=toy", **uri)
     artifacts = tmp_path / "runs/artifacts"
@@ -186,9 +186,12 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 4, said
     assert "start the server again and run the same command" in said
+    assert "s3cr3t" not in said
     assert list(artifacts.glob("quantize/*/artifact.json")), "training went on without it"
     server = start_mlflow(tmp_path, port)
     try:
+        listed = slmforge("runs", "--json", cwd=tmp_path, PREFECT_API_URL="", **uri)
+        assert json.loads(listed.stdout)["runs"], "what MLflow's client prints of a delivered run does not stand before it"
         again = slmforge("adapt", "toy", "register.name=toy", cwd=tmp_path, PREFECT_API_URL="", **uri)
         assert again.returncode == 0, again.stderr + again.stdout
         client = MlflowClient(uri["MLFLOW_TRACKING_URI"])
@@ -203,6 +206,8 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
         assert [str(v.version) for v in client.search_model_versions("name = 'toy'")] == ["1"]
     finally:
         kill_group(server)
+    kept = [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
+    assert kept == []
 
 
 @pytest.mark.long

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from flows import sweep
+from flows.trials import SEARCHES
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Order
 from tests.conftest import Run
@@ -63,6 +65,18 @@ def test_what_only_other_pipelines_have_is_searched_there(flow: str, cli: Run, t
 
 
 @pytest.mark.parametrize(
+    ("domain", "edition", "first"),
+    [
+        ("healthcare", "starter", "healthcare_reading"), ("healthcare", "full", "healthcare_pubmedqa"),
+        ("finance", "starter", "finance_ledger"), ("chemistry", "starter", "chemistry_class"),
+    ],
+)  # fmt: skip
+def test_trials_are_compared_by_tasks_whose_questions_the_edition_has(domain: str, edition: Any, first: str, workplace: Path) -> None:
+    job, _ = SEARCHES["adapt"].page.sketch(Order(domain, edition=edition))
+    assert sweep._tasks(job)[0] == first
+
+
+@pytest.mark.parametrize(
     ("flow", "over", "said"),
     [
         ("adapt", "classify.learning_rate=[0.1, 0.2]", "add --flow classify"),
@@ -90,7 +104,7 @@ def test_fields_that_change_no_score_are_refused(flow: str, over: str, said: str
         (("--over", "align.method.beta=0.1"), "no list"),
         (("--over", "align.method.beta=[0.1, -1]"), "greater than 0"),
         (("--over", "align.method.beta=[0.1]", "--until", "tune"), "comes later"),
-        (("--over", "align.method.beta=[0.1]", "--by", "color"), "one of: domain_bits_per_byte"),
+        (("--over", "align.method.beta=[0.1]", "--by", "color"), "one of: colour, domain_bits_per_byte"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_runs(

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
-from tasks.lib import tracking
+from tasks.lib import tracking, training
 from tasks.lib.training_config import TrainingConfig
 from tests.lib import test_launch_rewards
 from tests.lib.test_launch import SETTINGS, assert_reloads, model, trained
@@ -33,6 +34,13 @@ def test_one_device_learns(what: str, precision: str, workplace: Path) -> None:
     losses = [point["loss"] for point in measured["curve"]]
     assert losses[-1] < 0.99 * losses[0]
     assert "engine" not in measured
+
+
+@pair
+def test_one_device_is_one_however_many_there_are(workplace: Path) -> None:
+    """The library would spread each batch over all that it sees, in steps that many times as large."""
+    args = training.arguments(TrainingArguments, TrainingConfig.model_validate({**SETTINGS, "device": "cuda"}), 8, str(workplace))
+    assert (args.n_gpu, args.train_batch_size) == (1, args.per_device_train_batch_size)
 
 
 @pair

@@ -19,7 +19,8 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from tasks.align import Dpo
-from tasks.lib import adapters, launch, models, objectives, ranks, shares, tracking
+from tasks.lib import adapters, heads, launch, models, objectives, ranks, shares, tracking
+from tasks.lib.collations import Collation
 from tasks.lib.config import build
 from tasks.lib.counting import CountingTrainer
 from tasks.lib.curve import Curve
@@ -187,6 +188,25 @@ def test_an_encoder_fills_in_the_same_masks_in_two_processes(what: str, workplac
         with tracking.active(None) as current:
             objective.fit(student, masked, TrainingConfig.model_validate({**SETTINGS, "devices": devices}), what, **taught)
         made.append((student, [point["loss"] for point in current.measured["curve"]]))
+    assert made[1][1] == pytest.approx(made[0][1], abs=SAME)
+    for one, two in zip(made[0][0].parameters(), made[1][0].parameters(), strict=True):
+        torch.testing.assert_close(one, two, atol=10 * SAME, rtol=0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_blank_is_no_row_of_a_classifier(smoothing: float, workplace: Path) -> None:
+    """Of 17 rows the last step has one, and the second process none."""
+    models.save(model(), TOKENIZER, workplace / "body")
+    rows = [{"prompt": f"{word} {i}", "response": "long" if len(word) > 4 else "short"} for i in range(2) for word in WORDS][:17]
+    made = []
+    for devices in (1, PROCESSES):
+        torch.manual_seed(0)
+        network = heads.with_head(workplace / "body", ["long", "short"], TOKENIZER)
+        given = {**SETTINGS, "devices": devices, "learning_rate": 3e-3, "trainer": {"label_smoothing_factor": smoothing}}
+        with tracking.active(None) as current:
+            data = heads.TextEncoder(TOKENIZER, 32).labelled(rows, ["long", "short"])
+            fit(network, TOKENIZER, data, TrainingConfig.model_validate(given), "classify", Collation(None))
+        made.append((network, [point["loss"] for point in current.measured["curve"]]))
     assert made[1][1] == pytest.approx(made[0][1], abs=SAME)
     for one, two in zip(made[0][0].parameters(), made[1][0].parameters(), strict=True):
         torch.testing.assert_close(one, two, atol=10 * SAME, rtol=0)

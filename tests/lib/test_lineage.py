@@ -263,6 +263,12 @@ def test_what_the_registry_refuses_is_no_server_that_is_away(toy: Path, weights:
     assert made.register().version == "1"
 
 
+def test_a_disk_that_takes_no_copy_of_the_model_is_no_server_that_is_away(toy: Path, weights: Path) -> None:
+    made = Made(weights, Order("toy"))
+    with pytest.raises(StageError, match=r"(?s)a copy of .*Not a directory.*see whether the disk is full"):
+        registry._packed(made.model.path, Path("/dev/null/model"))
+
+
 def test_a_version_of_another_store_is_gone_and_is_registered_in_the_one_that_is_set(
     toy: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tasks.lib import delivery, servers, spool, tracking
+from tasks.lib import delivery, environment, servers, spool, tracking, tracking_store
+from tasks.lib.errors import ConfigError
 from tasks.lib.tracking import RunWriter
 from tests.conftest import ROOT
 
@@ -224,6 +225,79 @@ def test_what_was_begun_for_a_server_that_is_away_waits_and_holds_up_no_other(
     assert gone in (spool.waits() or "")
     assert delivery.deliver(here=True) == 0
     assert the_run(mlflow, "one").data.metrics == {"loss": 1.0}
+
+
+@pytest.mark.parametrize("address", ["cassette://there", "sqlite:////dev/null/mlflow.db"])
+def test_a_run_for_an_mlflow_that_cannot_be_spoken_to_at_all_holds_up_no_other(
+    address: str, mlflow: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "1")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # else it tries for minutes
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", address)
+        finished("one", lambda w: w.metrics({"loss": 1.0}))
+    finished("two")
+    assert delivery.deliver() == 3
+    assert the_run(mlflow, "two").info.status == "FINISHED"
+    assert address in (spool.waits() or "")
+    assert delivery.deliver(here=True) == 0
+    assert the_run(mlflow, "one").data.metrics == {"loss": 1.0}
+
+
+def test_a_bucket_that_takes_no_file_holds_up_its_own_runs(mlflow: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client speaks to a bucket itself, through a library with errors of its own."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    mlflow.create_experiment("one", artifact_location="s3://bucket/files")
+    (tmp_path / "report.txt").write_text("text")
+    finished("one", lambda w: w.file(tmp_path / "report.txt"))
+    finished("two", lambda w: w.file(tmp_path / "report.txt"))
+    assert delivery.deliver() == 2
+    assert the_run(mlflow, "two").info.status == "FINISHED"
+    assert "report.txt cannot be sent to the store of MLflow's files: Unable to locate credentials" in (spool.waits() or "")
+
+
+def test_an_address_without_a_scheme_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("localhost:5000", "127.0.0.1:5000", "mlflow.example:80/tracking"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(ConfigError, match=f"write http://{address}"):
+            RunWriter("one", "run", None, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "user", "password"),
+    [
+        ("https://me:p%40ss@mlflow.example/x", "https://mlflow.example/x", "me", "p@ss"),
+        ("http://me@mlflow.example:80", "http://mlflow.example:80", "me", None),
+        ("http://mlflow.example", "http://mlflow.example", None, None),
+        ("postgresql://me:secret@db/x", "postgresql://me:secret@db/x", None, None),
+    ],
+)
+def test_name_and_password_go_where_only_the_client_looks(
+    given: str, kept: str, user: str | None, password: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that what is set is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(names[0], given)
+    environment.quiet()
+    assert tuple(os.environ.get(name) for name in names) == (kept, user, password)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("postgresql://me:secret@db/x", "postgresql://db/x"),
+        ("postgresql://db/x?user=me&password=secret&sslmode=require", "postgresql://db/x?user=me&sslmode=require"),
+        ("postgresql://db/x?options=-c%20a", "postgresql://db/x?options=-c%20a"),
+    ],
+)
+def test_a_spool_file_keeps_no_password_of_a_database(given: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert tracking.server() == kept
+    assert tracking_store.tracking_uri(kept) == given
 
 
 def test_a_run_that_is_half_delivered_goes_to_another_mlflow_as_a_whole(

@@ -1,6 +1,7 @@
 """Adapters: they learn and nothing else does, the merged model answers as the trained one, and one that would not is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraModel, PeftModel
 
 from tasks.base import BaseConfig, Scratch, base
-from tasks.lib import adapters, models, store
+from tasks.lib import adapters, models, objectives, store, training
 from tasks.lib.base_source import resolve
 from tasks.lib.errors import StageError
+from tasks.lib.launch import Job
 from tasks.lib.model import Model
 from tasks.lib.packing import Encoder
 from tasks.lib.records import iterate
@@ -84,6 +86,23 @@ def test_frozen_weights_are_in_four_bits_and_only_adapters_learn(start: Model) -
     learning = [name for name, weight in adapters.wrap(plain, 4, 8, 0.0, "all-linear").named_parameters() if weight.requires_grad]
     assert learning
     assert all("lora_" in name for name in learning)
+
+
+def test_adapters_on_four_bits_learn_in_full_precision(start: Model, data: Split, tmp_path: Path) -> None:
+    network = adapters.wrap(adapters.frozen_nf4(start.path, torch.device("cpu")), 4, 8, 0.0, "all-linear")
+    tokenizer = models.load_tokenizer(start.path)
+    objective = objectives.choose(network, tokenizer, 64)
+    blocks = objective.blocks((piece for row in iterate(data.path, "corpus-train") for piece in objective.encoder.document(row["text"])), 0)
+    cfg = TuneConfig(length=64, batch=2, learning_rate=1e-5, trainer={"max_steps": 2})
+    lesson = training.blocks_lesson(
+        Job(training.blocks_lesson, network, tokenizer, blocks, cfg, {"what": "tune", "collation": training.PACKED.said()}), str(tmp_path)
+    )
+    before = {name: weight.clone() for name, weight in network.named_parameters() if weight.requires_grad}
+    assert {weight.dtype for weight in before.values()} == {torch.float32}
+    lesson.trainer.train()
+    after = dict(network.named_parameters())
+    moved = [float((after[name] != weight).float().mean()) for name, weight in before.items() if "lora_B" in name]
+    assert min(moved) > 0.5, "steps of this size are lost in bf16"
 
 
 def test_a_merge_that_answers_otherwise_is_refused(start: Model, data: Split, monkeypatch: pytest.MonkeyPatch) -> None:

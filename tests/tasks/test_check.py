@@ -106,6 +106,16 @@ def test_what_is_written_wrong_is_told_with_what_would_be_right(entry: dict[str,
     assert caught.value.remedy.count("expect_") <= 3
 
 
+@pytest.mark.parametrize("named", ["colours", "nowhere"])
+def test_a_condition_that_few_batches_meet_is_judged_over_all_of_them(named: str, read: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.lib.frames.BATCH_ROWS", 50)
+    condition = f'dataset=="{named}" and prompt.str.contains("{MARK}")'
+    told = {"column": "response", "value_set": ["blue"], "row_condition": condition, "condition_parser": "pandas"}
+    entry = warned({"expect_column_values_to_be_in_set": told})
+    (verdict,) = check(CheckConfig(docs=False), Expectations.model_validate({"tune": [entry]}), read).verdicts
+    assert (verdict.failing, verdict.passed) == ((1, False) if named == "colours" else (0, True))
+
+
 @pytest.mark.parametrize("severity", ["warning", "info"])
 def test_what_is_not_critical_stops_nothing(severity: str, read: Records) -> None:
     entry = {name: {**arguments, "severity": severity} for name, arguments in ROWS[0].items()}

@@ -1,5 +1,6 @@
 """Documents and tables that other programs write: paragraphs with page and heading, rows with their numbers."""
 
+import zipfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,20 @@ def test_a_spreadsheet_is_numbered_as_it_shows_itself(tmp_path: Path) -> None:
     assert [row.number for row in found] == [3, 5]
     assert found[0].columns == {"q": "why", "a": "so", "when": "2026-03-01", "n": 3}
     assert found[1].columns == {"q": "how", "a": None, "when": None, "n": 1.5}
+
+
+@pytest.mark.parametrize("said", ["A1", "A1:A3"])
+def test_a_sheet_that_states_a_smaller_size_than_it_has_is_read_whole(said: str, tmp_path: Path) -> None:
+    cells: list[list[Any]] = [["q", "a"], *([f"why {i}", f"=1+{i}" if i == 5 else "so"] for i in range(10))]
+    whole = sheet(tmp_path / "whole.xlsx", data=cells)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content.replace(b'<dimension ref="A1:B11"', f'<dimension ref="{said}"'.encode()))
+            assert ("sheet1" in name) == (b'ref="A1:B11"' in content)
+    found = rows(tmp_path / "a.xlsx")
+    assert [row.columns["q"] for row in found] == [f"why {i}" for i in range(10)]
+    assert [(row.number, row.columns) for row in found] == [(row.number, row.columns) for row in rows(whole)]
 
 
 def test_which_sheet_must_be_said_where_several_have_rows(tmp_path: Path) -> None:

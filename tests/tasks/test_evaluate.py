@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tasks.lib import latency, models, progress, scoring
 from tasks.lib.errors import ConfigError
@@ -252,13 +253,27 @@ def test_a_sample_answer_is_asked_for_as_in_training(network: tuple[Any, Any]) -
             asked.append(input_ids[0].tolist())
             return input_ids
 
-    assert scoring.answer(Model(), tokenizer, row, 4) == ""
+    assert scoring.answer(Model(), tokenizer, row, 4) == ("", 0)
     messages = Encoder(tokenizer, POSITIONS).messages(row)
     assert messages[0] == {"role": "system", "content": "Be brief."}
     assert asked == [chat_ids(tokenizer, messages[:-1], generation=True)]
 
 
 # what did not fit
+
+
+def test_a_model_is_never_given_more_than_its_positions(network: tuple[Any, Any]) -> None:
+    """Learned positions are a table: one token more is no answer but a crash."""
+    _, tokenizer = network
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=POSITIONS, n_embd=16, n_layer=1, n_head=1)).eval()
+    text = "what colour is the river? " * 100
+    assert scoring.bits_per_byte(model, tokenizer, [text], POSITIONS, 4) == scoring.bits_per_byte(
+        model, tokenizer, [text], POSITIONS - 1, 4
+    )
+    long = {"prompt": text, "response": "blue"}
+    _, left_out = scoring.answer(model, tokenizer, long, 40)
+    whole = len(chat_ids(tokenizer, Encoder(tokenizer, POSITIONS).messages(long)[:-1], generation=True))
+    assert left_out == whole + 40 - POSITIONS
 
 
 @pytest.mark.parametrize("task", [CHOSEN, WRITTEN])

@@ -19,6 +19,7 @@ import pytest
 from tasks.lib import files
 from tasks.lib.errors import DataError
 from tasks.lib.readers import read
+from tasks.lib.sources import matched
 from tests.tasks.test_readers import given, lines
 
 ROWS = [{"text": f"row {number}"} for number in range(50)]
@@ -88,6 +89,17 @@ def test_a_name_that_leads_out_of_an_archive_is_refused(name: str, kind: str, tm
     made = {"good.jsonl": CONTENT, name: CONTENT}
     error = refused(zipped(file, made) if kind == "zip" else tarred(file, made), tmp_path)
     assert "member called" in error.found
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_an_archive_and_in_a_folder(tmp_path: Path) -> None:
+    name = b"m\xf6bel.jsonl".decode(errors="surrogateescape")
+    error = refused(tarred(tmp_path / "a.tar.gz", {"good.jsonl": CONTENT, name: CONTENT}), tmp_path)
+    assert r"'m\udcf6bel.jsonl'" in error.found
+    assert "in UTF-8" in error.remedy
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_bytes(CONTENT)
+    with pytest.raises(DataError, match=r"(?s)m\\udcf6bel.jsonl.*rename the file"):
+        matched(tmp_path, "data", "asked")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])

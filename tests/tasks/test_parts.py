@@ -32,7 +32,7 @@ from tasks.check import CheckConfig, check
 from tasks.ingest import IngestConfig, ingest
 from tasks.lib import digests, ole, store
 from tasks.lib.domain import Dataset, Expectations
-from tasks.lib.errors import DataError
+from tasks.lib.errors import DataError, StageError
 from tasks.lib.parts import afforded, apart, parts
 from tasks.lib.records import Records, iterate
 from tasks.lib.sources import ResolvedDataset, SourceFile, Sources
@@ -297,6 +297,32 @@ EXPECTED = {
         {"expect_table_row_count_to_be_between": {"min_value": 1960, "max_value": 1960}},
     ]
 }
+
+
+@pytest.mark.long
+def test_a_process_of_the_check_that_is_killed_is_told_with_what_it_judged(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut(monkeypatch, 20_000)
+    monkeypatch.setattr("tasks.lib.expectations.MANY", 4)
+    read = ingest(IngestConfig(workers=1), given(written(workplace, "jsonl")))
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.01):
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if any("popen_loky" in word for word in child.cmdline()):  # and not the process that tracks resources
+                        child.kill()
+                        return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(StageError, match=r"(?s)rows of role 'tune'.*killed.*check.workers: 1"):
+            check(CheckConfig(docs=False, workers=2), Expectations.model_validate(EXPECTED), read)
+    finally:
+        over.set()
+        killer.join()
+    assert [path for path in (workplace / "runs/artifacts/check").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.long

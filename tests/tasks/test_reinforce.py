@@ -3,6 +3,7 @@
 import csv
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from flows.prepare import prepare
 from tasks.base import BaseConfig, Scratch, base
-from tasks.lib import store
+from tasks.lib import reinforcement, store
 from tasks.lib.base_source import resolve
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
@@ -177,6 +178,19 @@ def test_a_reward_that_is_constant_is_refused_before_training(trained: Callable[
     with pytest.raises(DataError, match="the same sum for each of 8 answers to each of 16 prompts; always is 1 for all 128 answers"):
         trained(always, **ONCE)
     assert trained(always, RIGHT, **ONCE).constant == ["always"]
+
+
+def test_every_reward_is_asked_for_before_the_training_whatever_the_order_of_datasets() -> None:
+    rows: list[dict[str, Any]] = [{"dataset": name, "id": f"{name}:{i}"} for name in ("one", "two", "three") for i in range(100)]
+    asked = reinforcement.Questions(rows, [[{"role": "user", "content": row["id"]}] for row in rows])
+    rewards = Rewards.model_validate({"of": [{"name": name, "kind": "label", "datasets": [name]} for name in ("one", "two", "three")]}).of
+    sample = asked.sample(rewards, 16, 0)
+    assert Counter(row["dataset"] for row in sample.rows) == {"one": 6, "two": 6, "three": 6}
+    assert [chat[0]["content"] for chat in sample.chats] == [row["id"] for row in sample.rows]
+    assert sample.rows == asked.sample(rewards, 16, 0).rows
+    assert sample.rows != asked.sample(rewards, 16, 1).rows
+    several = asked.sample(rewards * 10, 16, 0)
+    assert {row["dataset"] for row in several.rows} == {"one", "two", "three"}
 
 
 def test_what_cannot_be_trained_on_is_refused(trained: Callable[..., Reinforced]) -> None:

@@ -90,6 +90,8 @@ def test_a_training_row_that_asks_what_an_evaluation_row_asks_is_refused_or_set_
         divided(train, evaluation)
     assert (caught.value.file, caught.value.row) == ("asked.jsonl", 8)
     assert "split.overlap=set-aside" in caught.value.remedy
+    assert "asked:8" in caught.value.remedy
+    assert "number 7" not in str(caught.value).lower(), "columns may be sensitive"
     made = divided(train, evaluation, overlap="set-aside")
     assert reasons(made) == {"asked:8": "eval-overlap"}
     assert made.ledger[0].set_aside == {"eval-overlap": 1}
