@@ -12,6 +12,7 @@ import click
 from flows import entries
 from tasks.clean import CleanConfig
 from tasks.lib import chats, digests, domain, files, guess, guess_cells, layouts, pairs, parts, places, propose
+from tasks.lib.card_values import plain_columns
 from tasks.lib.config import build
 from tasks.lib.errors import ConfigError, DataError
 from tasks.lib.records import TOLD
@@ -93,7 +94,11 @@ def _proposed(file: Path, relative: str, given: dict[str, Any], maps: tuple[str,
     how, rows = propose.look(file, name, relative, said | ({"delimiter": "\t"} if said.get("delimiter") in ("tab", "\\t") else {}))
     form = how.get("format", Path(rows[0].file).suffix.lstrip(".").lower())
     if maps:
-        made = guess.with_kinds({"role": given["role"], "map": dict(_pair(word) for word in maps)}, rows)
+        try:
+            map_ = plain_columns(dict(_pair(word) for word in maps))
+        except ValueError as error:
+            raise ConfigError("--map FIELD='text with {column}'", str(error), "correct --map") from error
+        made = guess.with_kinds({"role": given["role"], "map": map_}, rows)
     else:
         if how.get("records") == layouts.TEXTS and given["role"] is None:
             guess_cells.require_texts(rows)

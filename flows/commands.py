@@ -12,7 +12,7 @@ from tasks.lib import history, store
 from tasks.lib.errors import ConfigError
 from tasks.lib.flow import Flow, Order
 
-MODELS = ("base", "pretrain", "tune", "align", "distill", "quantize")  # stages that make one
+MODELS = ("base", "pretrain", "merge", "tune", "align", "reinforce", "distill", "classify", "quantize")  # stages that make one
 
 
 def order(domain: str, settings: tuple[str, ...] = (), config: str | None = None, edition: Any = None, mirror: str | None = None) -> Order:
@@ -36,7 +36,9 @@ def run(asked: Order, flow: str, as_json: bool) -> None:
     planner = page(flow).plan(job)
     if missing := planning.missing(job, flow):
         raise ConfigError(
-            f"domain {asked.domain!r} with something for every stage", "; ".join(missing), "add such a dataset to domain.yaml"
+            f"domain {asked.domain!r} with something for every stage",
+            "; ".join(missing),
+            "add to domain.yaml what is missing, or set what is asked for",
         )
     if not planner.all_cached:
         preflight.require(job, planner)
@@ -70,6 +72,10 @@ def evaluate(asked: Order, model: str | None, as_json: bool) -> None:
     for name in machines.BITS:
         if facts.get(name) is not None:
             screen.console.print(f"{name.replace('_', ' '):<32} {facts[name]:.3f}")
+    for kind, loss in facts.get("masked_loss", {}).items():
+        screen.console.print(f"{f'masked loss, {kind}':<32} {loss:.3f} nats a masked token")
+    for name, why in facts.get("not_measured", {}).items():
+        screen.console.print(f"{name:<32} not measured: {why}", soft_wrap=True)
 
 
 def upon(asked: Order, model: str) -> Order:

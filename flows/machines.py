@@ -10,6 +10,7 @@ from tasks.lib.flow import Order
 from tasks.lib.plan import PlanRow
 
 BITS = ("domain_bits_per_byte", "general_bits_per_byte")
+WITHOUT_TEXT = ("masked_loss", "not_measured")  # of models that write none
 SCORE = ("task", "metric", "n", "value", "low", "high", "truncated", "not_run")
 Stage = dict[str, Any]
 
@@ -54,7 +55,7 @@ def outcome(asked: Order, flow: str, stages: list[Stage], report: Path | None, s
 def scores(facts: dict[str, Any]) -> dict[str, Any]:
     """The scores of a model, without its answers."""
     kinds = {kind: [_score(task) for task in facts[kind]] for kind in ("tasks", "general")}
-    return {"subject": facts["subject"], **{key: facts[key] for key in BITS}, **kinds, "not_measured": facts["not_measured"]}
+    return {"subject": facts["subject"], **{key: facts[key] for key in BITS}, **kinds, **{key: facts[key] for key in WITHOUT_TEXT}}
 
 
 def _score(task: dict[str, Any]) -> dict[str, Any]:

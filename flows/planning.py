@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from flows.commands import page
@@ -92,11 +93,24 @@ def missing(job: Any, flow: str) -> list[str]:
     roles = {dataset.role for dataset in datasets}
     wanted = TRAINED_ON if flow != "classify" else {"corpus": "pretrain", "tune": "classify"}
     found = [f"{stage}: no dataset with role {role}" for role, stage in wanted.items() if role not in roles]
-    if flow == "classify" and not any(dataset.role == "tune" and dataset.choices for dataset in datasets):
-        found.append("classify: no dataset with role tune and `choices`")
+    if flow == "classify":
+        found += _labels(datasets, job.cfg.classify.dataset)
     if flow == "rlhf":
         try:
             job.rewards.chosen(job.cfg.reinforce.rewards)
         except ConfigError as error:
             found.append(f"reinforce: {error.found}; {error.remedy}")
     return found
+
+
+def _labels(datasets: Sequence[Any], named: str | None) -> list[str]:
+    """Why a classifier would not know which labels to tell apart."""
+    labelled = {dataset.name: ", ".join(dataset.choices) for dataset in datasets if dataset.role == "tune" and dataset.choices}
+    each = "; ".join(f"{name} ({choices if len(choices) < 60 else choices[:60] + ' ...'})" for name, choices in labelled.items())
+    if not labelled:
+        return ["classify: no dataset with role tune and `choices`"]
+    if named is not None and named not in labelled:
+        return [f"classify: classify.dataset={named} is none of the datasets with role tune and `choices`: {each}"]
+    if named is None and len(set(labelled.values())) > 1:
+        return [f"classify: datasets with different `choices`, of which classify.dataset=NAME has to name one: {each}"]
+    return []

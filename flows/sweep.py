@@ -65,6 +65,9 @@ def sweep(asked: Order, over: Sequence[str], flow: str, until: str | None, by: s
         if not as_json:
             screen.console.print(f"\ntrial {number} of {len(trials)}: {one.sentence}", style="bold", soft_wrap=True)
         _run(search.page, one, tracking.RunWriter(asked.domain, f"{name}-{number}", writer.key, TRIAL), silent=as_json)
+    measured = {score for one in trials for score, value in one.scores.items() if value is not None}
+    for one in trials:  # what no trial has is no column
+        one.scores = {score: value for score, value in one.scores.items() if score in measured}
     by = by or next((score for score in known if _best(trials, score)), known[0])
     best = _best(trials, by)
     files = _write(asked.domain, name, trials, best, by)

@@ -166,7 +166,7 @@ def _panels(judged: Judged, folders: dict[str, Path], sensitive: bool) -> list[t
     """Drawings under their headings; labels are values, and kept back where columns are sensitive."""
     found: list[tuple[str, Panels]] = []
     if not sensitive:
-        found.append(("What the answers are, in per cent", card_plots.labels(judged.profiles)))
+        found.append(("What the answers, ratings and choices are, in per cent", card_plots.labels(judged.profiles)))
         found.append(("How the numbers lie, in rows", card_plots.numbers(folders["ingest"]) if "ingest" in folders else []))
     found.append(("How long the texts are, in characters", card_plots.lengths(folders["split"]) if "split" in folders else []))
     return [(heading, panels) for heading, panels in found if panels]

@@ -1,5 +1,6 @@
 """What the report card draws of the data: how long the texts are, how often each label is given, how numbers lie."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -101,6 +102,6 @@ def _number(row: Row, field: str) -> float | None:
 
 def _spans(low: float, high: float, bins: Counter[int]) -> list[plots.Dot]:
     step = (high - low) / BINS
-    return [
-        plots.Dot(f"{low + place * step:.3g} to {low + (place + 1) * step:.3g}", float(bins[place]), strong=True) for place in range(BINS)
-    ]
+    kind = f",.{min(6, max(0, 1 - math.floor(math.log10(step))))}f" if step > 1e-6 and max(abs(low), abs(high)) < 1e9 else ".3e"
+    edges = [f"{low + place * step:{kind}}" for place in range(BINS + 1)]
+    return [plots.Dot(f"{edges[place]} to {edges[place + 1]}", float(bins[place]), strong=True) for place in range(BINS)]

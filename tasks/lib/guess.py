@@ -11,6 +11,7 @@ from tasks.lib.domain import Role
 from tasks.lib.errors import ConfigError
 from tasks.lib.rows import SourceRow
 
+UNNAMEABLE = frozenset("{}:!")  # signs that mean something in a map
 DOCUMENTS = ("md", "html", "pdf", "docx", "txt")
 # names of columns in German, French and Spanish, without accents, and what they are in English
 ENGLISH = {
@@ -95,7 +96,14 @@ def _hint(known: dict[str, str], rows: list[SourceRow], role: str) -> str:
 
 
 def with_kinds(made: Entry, rows: list[SourceRow]) -> Entry:
-    """A role and a map, with `columns:` for what it maps of molecules and of whole objects."""
+    """A role and a map, with `columns:` for what it maps of molecules and of whole objects.
+
+    Raises:
+        ConfigError: for a column that no map can name.
+    """
+    for name in rows[0].columns if rows else ():
+        if UNNAMEABLE.intersection(name) and any(f"{{{name}}}" in template for template in made["map"].values()):
+            raise ConfigError("columns that a map can name", f"{name!r}", f"rename the column, without {' '.join(sorted(UNNAMEABLE))}")
     used = {name for template in made["map"].values() for _, name, _, _ in Formatter().parse(template) if name}
     given = made.get("columns", {})
     kinds = {name: "smiles" for name in sorted(used) if name not in given and guess_cells.are_molecules(rows, name)}

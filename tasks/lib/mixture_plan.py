@@ -113,9 +113,14 @@ def _stage(stage: str, sizes: Mapping[str, Mapping[str, Any]], cfg: Any, weights
         drawn += _replayed(stage, sizes, settings.replay, sum(draw.tokens for draw in drawn), rates, weights)
     whole = sum(draw.tokens for draw in drawn)
     # a step is counted as so many tokens; of pairs it has one for each length
-    budget = settings.tokens if stage not in PAIRED or settings.tokens is None else settings.tokens / settings.length
+    each = 1 if stage in PAIRED else settings.length
+    steps, about = settings.trainer.get("max_steps"), any(draw.estimated for draw in drawn)
+    if steps is not None:  # of blocks as if they were full
+        budget, about = steps * settings.batch * settings.accumulation * each, about or stage not in PAIRED
+    else:
+        budget = settings.tokens if stage not in PAIRED or settings.tokens is None else settings.tokens / settings.length
     passes = settings.epochs if budget is None else budget / whole if whole else None
-    about = budget is not None and any(draw.estimated for draw in drawn)
+    about = budget is not None and about
     for draw in drawn:
         trained, epochs = (None, None) if passes is None else (round(draw.tokens * passes), draw.share * passes)
         counts = round(draw.rows * draw.share), round(draw.tokens), passes, epochs, trained
@@ -169,6 +174,8 @@ def _rates(
     `how` is the base's tokenizer, or None; the vocabulary of the one that will be made; and the tokens around each row.
     `erase` is `tune.erase_system`: what it takes away is no token, but stays in the characters, as in the split's sizes.
     """
+    if not sizes:
+        return {}
     tokenizer, vocabulary, frame = how
     every = tokenizer is not None and sum(size["characters"] for size in sizes.values()) <= COUNTED
     found: dict[str, list[float]] = {name: [0.0, 0.0] for name in sizes}

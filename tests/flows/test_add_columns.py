@@ -195,3 +195,20 @@ def test_a_folder_that_cannot_be_one_dataset_is_refused(legal: Path, workplace: 
     assert "in data/mixed/b.csv the columns 'query', 'answer'" in add("mixed", *SAID).output
     assert "no such file or folder" in add("nowhere", *SAID).output
     assert {path: path.read_bytes() for path in legal.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("names", [("Question!", "Answer!"), ("Question:", "Answer:"), ("Question {old}", "Answer")])
+def test_columns_that_no_map_can_name_are_told(names: tuple[str, str], legal: Path, workplace: Path) -> None:
+    (workplace / "asked.csv").write_text(f"{','.join(names)}\n" + "".join(f"What is {i}?,It is {i}.\n" for i in range(9)))
+    done = add("asked.csv", *SAID)
+    assert done.exit_code == 2
+    assert f"{names[0]!r}" in done.output
+    assert "rename the column" in done.output
+
+
+@pytest.mark.parametrize("template", ["{question", "{question}}", "{question!r}", "{question:>9}"])
+def test_a_map_that_is_none_is_refused(template: str, legal: Path, workplace: Path) -> None:
+    (workplace / "asked.csv").write_text("question,answer\n" + "".join(f"What is {i}?,It is {i}.\n" for i in range(9)))
+    done = add("asked.csv", *SAID, "--role", "tune", "--map", f"prompt={template}", "--map", "response={answer}")
+    assert done.exit_code == 2
+    assert "correct --map" in done.output

@@ -64,7 +64,7 @@ def test_the_content_of_rows_is_withheld_where_the_domain_says_so(dirty: Path, c
     assert "doses have known units" in page.text
     assert "data/colours.csv, row 205" in page.text
     assert "mgm" not in page.text
-    assert "What the answers are" not in page.text
+    assert "What the answers, ratings and choices are" not in page.text
     assert "mgm" not in cli("check", "toy").stdout
     assert "alert(1)" not in page.text
     assert "stone number" not in page.text

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows import machines
 from tasks.lib import models
 from tests.conftest import Run, write_toy
 from tests.tiny import model_of, tokenizer_of
@@ -16,6 +18,37 @@ QUICK = (
     "distill={before_head: true, layers: 1, length: 64, tokens: 6000}",
     "evaluate={length: 64, texts: 8}",
 )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "classify.dataset=NAME has to name one: colours (red, blue); moods (glad, sad)"),
+        (("classify.dataset=colors",), "classify.dataset=colors is none of the datasets with role tune and `choices`: colours (red"),
+        (("classify.dataset=moods",), ""),
+    ],
+)
+def test_labels_that_are_not_clear_block_before_anything_runs(words: tuple[str, ...], said: str, workplace: Path, cli: Run) -> None:
+    write_toy(workplace)
+    card = workplace / "domains/toy/domain.yaml"
+    more = "  - {name: moods, role: tune, source: {path: data/colours.csv}, licence: CC0-1.0, kind: public, choices: [glad, sad], "
+    more += 'map: {prompt: "{q}", response: "{a}"}}\n'
+    card.write_text(card.read_text().replace("  - {name: general", f"{more}  - {{name: general"))
+    planned = cli("plan", "toy", "--flow", "classify", "--json", "base.source={kind: scratch, architecture: encoder}", *words)
+    found = "\n".join(json.loads(planned.stdout)["blockers"])
+    assert said in found
+    assert (planned.returncode == 5) is bool(said), found
+
+
+def test_what_is_measured_of_an_encoder_is_among_the_scores() -> None:
+    facts: dict[str, Any] = {
+        "subject": "pretrain",
+        "tasks": [],
+        "general": [],
+        "masked_loss": {"domain": 1.5},
+        "not_measured": {"speed": "no text"},
+    }
+    assert machines.scores(dict.fromkeys(machines.BITS) | facts)["masked_loss"] == {"domain": 1.5}
 
 
 @pytest.mark.long

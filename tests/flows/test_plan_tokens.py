@@ -40,6 +40,24 @@ def base(workplace: Path) -> Path:
     return folder
 
 
+def test_an_encoder_that_gets_a_head_draws_documents_alone(data: Split) -> None:
+    encoder = {"source": {"kind": "scratch", "architecture": "encoder"}}
+    sizes = {part: {name: size.model_dump() for name, size in found.items()} for part, found in data.sizes.items()}
+    cfg = build(AdaptConfig, {"base": encoder}, "settings")
+    shares = mixture_plan.shares(["pretrain", "distill", "classify"], data.path, sizes, cfg, {}, None)
+    assert {share["dataset"] for share in shares} == {"short", "long"}
+
+
+def test_a_number_of_steps_is_a_budget(data: Split, base: Path) -> None:
+    steps = told(data, base, {}, batch=2, accumulation=2, length=64, trainer={"max_steps": 3})
+    assert sum(steps[name]["trained"] for name in ("short", "long")) == pytest.approx(3 * 2 * 2 * 64, abs=1)
+    assert all(steps[name]["estimated"] for name in ("short", "long")), "blocks may have room left"
+    sizes = {"preference-train": {"liked": {"rows": 500, "characters": 9}}}
+    cfg = build(AdaptConfig, {"align": {"batch": 4, "trainer": {"max_steps": 5}}}, "settings")
+    (share,) = mixture_plan.shares(["align"], data.path, sizes, cfg, {}, base)
+    assert (share["trained"], share["epochs"], share["estimated"]) == (20, 0.04, False)
+
+
 def test_every_row_is_counted_once_there_is_a_tokenizer(data: Split, base: Path) -> None:
     tokenizer = models.load_tokenizer(base)
     real = {

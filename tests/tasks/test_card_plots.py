@@ -1,5 +1,7 @@
 """What the report card draws: labels by share, numbers as a distribution, lengths of every field."""
 
+import itertools
+from collections import Counter
 from pathlib import Path
 
 from tasks.lib import card, card_plots
@@ -29,3 +31,11 @@ def test_numbers_are_drawn_where_all_answers_are_ones(workplace: Path) -> None:
 
 def test_drift_says_against_what_it_is_measured_or_how_to_begin() -> None:
     assert "slmforge accept legal --by PERSON --why REASON" in card.drift_told("legal", {})
+
+
+def test_spans_of_numbers_can_be_told_apart() -> None:
+    for low, high, first in ((1987.0, 2024.0, "1,987.0 to"), (0.0, 1.0, "0.00 to"), (1e4, 9e6, "10,000 to"), (0.0, 1e-9, "0.000e+00 to")):
+        spans = [dot.label for dot in card_plots._spans(low, high, Counter())]
+        assert len(set(spans)) == card_plots.BINS
+        assert spans[0].startswith(first)
+        assert all(span.split(" to ")[1] == after.split(" to ")[0] for span, after in itertools.pairwise(spans))

@@ -100,7 +100,7 @@ def scores(values: Sequence[float | None], bits: Sequence[float | None], metric:
 
 def rendered(duel: dict[str, float] | None = None, **given: Any) -> str:
     verdict = Verdict(
-        role="tune", expectation="expect_x", kwargs={"column": HOSTILE}, severity="warning", passed=False, judged=9, failing=1,
+        role="tune", expectation="expect_x", kwargs={"column": HOSTILE}, severity=given.get("severity", "warning"), passed=False, judged=9, failing=1,
         failing_ids=["one:1"],
     )  # fmt: skip
     return page.render(
@@ -191,6 +191,12 @@ def test_lost_rows_stand_out() -> None:
 )
 def test_the_page_says_whether_the_teacher_helped(duel: dict[str, float], said: str) -> None:
     assert said in words(rendered(duel))
+
+
+@pytest.mark.parametrize(("severity", "word"), [("critical", "fail"), ("warning", "warn"), ("info", "note")])
+def test_an_expectation_that_stops_nothing_is_no_failure(severity: str, word: str, workplace: Path) -> None:
+    before, _ = words(rendered(severity=severity)).split(" tune x ", 1)
+    assert before.endswith(f" {word}")
 
 
 def test_the_verdict_follows_the_numbers() -> None:
