@@ -55,7 +55,7 @@ class Objective:
     layout: Layout
     tokenizer: PreTrainedTokenizerBase
     mask: float
-    device: str
+    device: str = "auto"
 
     def blocks(self, pieces: Iterable[dict[str, Any]], seed: int) -> Dataset:
         """Pieces as blocks, in the layout of the model."""
