@@ -176,7 +176,7 @@ def test_nobody_waits_for_a_server_whose_process_is_gone() -> None:
 def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_path: Path) -> None:
     write_toy(tmp_path)
     port = servers.free_port()
-    uri = {"MLFLOW_TRACKING_URI": f"http://user:s3cr3t@127.0.0.1:{port}"}
+    uri = {"MLFLOW_TRACKING_URI": f"http://user:word-of-this-test@127.0.0.1:{port}"}
     server = start_mlflow(tmp_path, port)
     process = popen(tmp_path, "adapt", "toy", "register.name=toy", **uri)
     artifacts = tmp_path / "runs/artifacts"
@@ -186,7 +186,7 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 4, said
     assert "start the server again and run the same command" in said
-    assert "s3cr3t" not in said
+    assert "word-of-this-test" not in said
     assert list(artifacts.glob("quantize/*/artifact.json")), "training went on without it"
     server = start_mlflow(tmp_path, port)
     try:
@@ -206,7 +206,7 @@ def test_training_goes_on_while_mlflow_is_away_and_the_metrics_arrive_later(tmp_
         assert [str(v.version) for v in client.search_model_versions("name = 'toy'")] == ["1"]
     finally:
         kill_group(server)
-    kept = [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
+    kept = [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and b"word-of-this-test" in path.read_bytes()]
     assert kept == []
 
 
