@@ -26,7 +26,6 @@ from tasks.lib.errors import DataError
 MAX_UNPACKED = 20_000_000_000  # bytes that one file may unpack to
 MAX_RATIO, FREE = 1_000, 100_000_000  # more than FREE bytes may not be MAX_RATIO times what was packed
 MAX_MEMBERS, MAX_NAME = 100_000, 512
-UNPRINTABLE = re.compile("[\0-\x1f\ud800-\udfff]")  # and what is left of a byte that is no UTF-8
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 PACKED_SUFFIXES = {"gz", "bz2", "xz", "zst"}
 OFFICE = (".xlsx", ".docx")  # zip files that are one document
@@ -266,7 +265,7 @@ def _require_names(names: list[str], path: Path, dataset: str) -> None:
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or "\\" in name or re.match(r"^[A-Za-z]:", name):
             raise _refused(dataset, path, f"a member called {name!r}, which leads out of the archive", "pack it again with plain names")
-        if len(name) > MAX_NAME or UNPRINTABLE.search(name) or not parts:
+        if len(name) > MAX_NAME or re.search("[\0-\x1f\ud800-\udfff]", name) or not parts:  # half characters: no UTF-8
             raise _refused(dataset, path, f"a member called {name[:80]!r}", f"use names of 1 to {MAX_NAME} printing characters in UTF-8")
         if (key := name.rstrip("/").casefold()) in seen:
             raise _refused(dataset, path, f"both {seen[key]!r} and {name!r}", "give every member a name of its own, case aside")

@@ -113,14 +113,14 @@ def _stage(stage: str, sizes: Mapping[str, Mapping[str, Any]], cfg: Any, weights
         drawn += _replayed(stage, sizes, settings.replay, sum(draw.tokens for draw in drawn), rates, weights)
     whole = sum(draw.tokens for draw in drawn)
     # a step is counted as so many tokens; of pairs it has one for each length
-    each = 1 if stage in PAIRED else settings.length
-    steps, about = settings.trainer.get("max_steps"), any(draw.estimated for draw in drawn)
-    if steps is not None:  # of blocks as if they were full
-        budget, about = steps * settings.batch * settings.accumulation * each, about or stage not in PAIRED
-    else:
+    each, steps = 1 if stage in PAIRED else settings.length, settings.trainer.get("max_steps")
+    if steps is None:
         budget = settings.tokens if stage not in PAIRED or settings.tokens is None else settings.tokens / settings.length
+    else:
+        budget = steps * settings.batch * settings.accumulation * each
+    full = steps is not None and stage not in PAIRED  # counted is as if every block were
     passes = settings.epochs if budget is None else budget / whole if whole else None
-    about = budget is not None and about
+    about = budget is not None and (full or any(draw.estimated for draw in drawn))
     for draw in drawn:
         trained, epochs = (None, None) if passes is None else (round(draw.tokens * passes), draw.share * passes)
         counts = round(draw.rows * draw.share), round(draw.tokens), passes, epochs, trained
